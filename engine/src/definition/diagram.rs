@@ -1,0 +1,64 @@
+//! A definition as a picture: Mermaid for pages, DOT for Graphviz.
+
+use std::fmt::Write as _;
+
+use super::graph::{Definition, Phase, StepNode};
+
+impl Definition {
+    /// A Mermaid flowchart. Compensable steps are boxes, the pivot a rhombus, retriable steps rounded.
+    #[must_use]
+    pub fn to_mermaid(&self) -> String {
+        let mut text = String::from("flowchart LR\n");
+        for (index, node) in self.steps().iter().enumerate() {
+            let (open, close) = match node.phase {
+                Phase::Compensable => ("[", "]"),
+                Phase::Pivot => ("{", "}"),
+                Phase::Retriable => ("(", ")"),
+            };
+            writeln!(text, "    s{index}{open}\"{}\"{close}", node.name).expect("a String takes all");
+        }
+        for (earlier, later) in self.drawn_edges() {
+            writeln!(text, "    s{earlier} --> s{later}").expect("a String takes all");
+        }
+        text
+    }
+
+    /// A DOT digraph with the same shapes.
+    #[must_use]
+    pub fn to_dot(&self) -> String {
+        let mut text = format!("digraph \"{}\" {{\n    rankdir=LR;\n", self.pinned());
+        for (index, node) in self.steps().iter().enumerate() {
+            let shape = match node.phase {
+                Phase::Compensable => "box",
+                Phase::Pivot => "diamond",
+                Phase::Retriable => "ellipse",
+            };
+            writeln!(text, "    s{index} [label=\"{}\", shape={shape}];", node.name)
+                .expect("a String takes all");
+        }
+        for (earlier, later) in self.drawn_edges() {
+            writeln!(text, "    s{earlier} -> s{later};").expect("a String takes all");
+        }
+        text.push_str("}\n");
+        text
+    }
+
+    /// The edges that no path of other edges implies: what a reader needs to see.
+    fn drawn_edges(&self) -> Vec<(usize, usize)> {
+        let mut drawn = Vec::new();
+        for (later, node) in self.steps().iter().enumerate() {
+            for earlier in &node.needs {
+                let others = node.needs.iter().filter(|other| *other != earlier);
+                let implied = others.into_iter().any(|other| self.reaches(earlier.0, self.step(*other)));
+                if !implied {
+                    drawn.push((earlier.0, later));
+                }
+            }
+        }
+        drawn
+    }
+
+    fn reaches(&self, earlier: usize, node: &StepNode) -> bool {
+        node.needs.iter().any(|need| need.0 == earlier || self.reaches(earlier, self.step(*need)))
+    }
+}

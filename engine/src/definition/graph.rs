@@ -1,0 +1,429 @@
+//! A definition as a checked graph, and the builder that makes the checks.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use petgraph::Direction as Toward;
+use petgraph::algo::{tarjan_scc, toposort};
+use petgraph::graph::{DiGraph, NodeIndex};
+use sha2::{Digest, Sha256};
+
+use super::policy::Policy;
+use super::step::AnyStep;
+use crate::workflow::DefinitionRef;
+
+/// A step's place in its definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StepIndex(pub usize);
+
+/// Where a value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// What the workflow was started with.
+    Input,
+    /// A step's output.
+    Step(StepIndex),
+}
+
+/// Where a step stands to the point of no return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Before it.
+    Compensable,
+    /// It.
+    Pivot,
+    /// Past it: only forward.
+    Retriable,
+}
+
+/// What undoes a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compensation {
+    /// Nobody said: an error when the definition is built.
+    Unsaid,
+    /// [`AnyStep::compensate`].
+    Runs,
+    /// Nothing, on purpose.
+    None {
+        /// Why none is needed.
+        because: &'static str,
+    },
+}
+
+/// A step as it is given to the builder.
+pub struct StepSpec {
+    /// Its name.
+    pub name: String,
+    /// Its phase.
+    pub phase: Phase,
+    /// What undoes it.
+    pub compensation: Compensation,
+    /// Its bounds.
+    pub policy: Policy,
+    /// Where its inputs come from, in order; each step named here is done before this one starts.
+    pub inputs: Vec<Source>,
+    /// What it does.
+    pub step: Arc<dyn AnyStep>,
+}
+
+/// A step of a checked definition.
+pub struct StepNode {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its phase.
+    pub phase: Phase,
+    /// Whether it has a compensation.
+    pub undoable: bool,
+    /// Its bounds.
+    pub policy: Policy,
+    /// Where its inputs come from.
+    pub inputs: Vec<Source>,
+    /// What it does.
+    pub step: Arc<dyn AnyStep>,
+    /// The steps that must be done before it starts.
+    pub needs: Vec<StepIndex>,
+    /// The steps that start only when it is done, and so are undone before it is.
+    pub needed_by: Vec<StepIndex>,
+}
+
+/// Why a definition is not one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DefinitionError {
+    /// No step.
+    #[error("saga `{saga}` has no step: add at least one")]
+    Empty {
+        /// Which saga.
+        saga: String,
+    },
+    /// The saga's or a step's name is empty or has other characters than `[a-z0-9-]`, or is longer than 60 bytes.
+    #[error("`{name}` is not a name: use 1 to 60 of a-z, 0-9 and `-`")]
+    BadName {
+        /// The name.
+        name: String,
+    },
+    /// Two steps share a name.
+    #[error("two steps are named `{name}`: keys and the journal need one name a step")]
+    DuplicateName {
+        /// The name.
+        name: String,
+    },
+    /// A step that can be reached from itself.
+    #[error("the steps {} wait for each other", .steps.join(", "))]
+    Cycle {
+        /// The steps of one cycle, by name.
+        steps: Vec<String>,
+    },
+    /// Neither a compensation nor a reason for having none.
+    #[error("step `{step}` says neither how it is undone nor why it need not be")]
+    CompensationUnsaid {
+        /// The step.
+        step: String,
+    },
+    /// More than one point of no return.
+    #[error("`{first}` and `{second}` are both pivots: a saga has at most one point of no return")]
+    TwoPivots {
+        /// The first.
+        first: String,
+        /// The second.
+        second: String,
+    },
+    /// A compensable step that waits for the pivot or for a step past it.
+    #[error("`{step}` is compensable but waits for `{pivot}`: past the pivot nothing is undone, make it retriable")]
+    CompensableAfterPivot {
+        /// The step.
+        step: String,
+        /// The pivot, or a step past it.
+        pivot: String,
+    },
+    /// A retriable step in a saga without a pivot.
+    #[error("`{step}` is retriable but the saga has no pivot: only past a pivot does a saga never turn back")]
+    RetriableWithoutPivot {
+        /// The step.
+        step: String,
+    },
+    /// A handle of another saga.
+    #[error("step `{step}` takes a handle that belongs to saga `{saga}`")]
+    ForeignHandle {
+        /// The step.
+        step: String,
+        /// Whose handle it is.
+        saga: String,
+    },
+    /// An input, an edge or the output names a step that does not exist.
+    #[error("saga `{saga}` names a step number {index} that does not exist")]
+    UnknownStep {
+        /// Which saga.
+        saga: String,
+        /// The number.
+        index: usize,
+    },
+}
+
+/// Collects steps and edges, and checks them when built.
+pub struct DefinitionBuilder {
+    name: String,
+    version: u32,
+    steps: Vec<StepSpec>,
+    edges: Vec<(StepIndex, StepIndex)>,
+}
+
+impl DefinitionBuilder {
+    /// An empty definition.
+    #[must_use]
+    pub fn new(name: &str, version: u32) -> Self {
+        Self { name: name.to_owned(), version, steps: Vec::new(), edges: Vec::new() }
+    }
+
+    /// Adds a step.
+    pub fn step(&mut self, spec: StepSpec) -> StepIndex {
+        self.steps.push(spec);
+        StepIndex(self.steps.len() - 1)
+    }
+
+    /// `later` starts only when `earlier` is done.
+    pub fn edge(&mut self, earlier: StepIndex, later: StepIndex) {
+        self.edges.push((earlier, later));
+    }
+
+    /// Checks everything and returns the definition.
+    pub fn build(self, output: Source) -> Result<Definition, DefinitionError> {
+        self.check_names()?;
+        self.check_compensations()?;
+        let pivot = self.check_pivot()?;
+        let graph = self.graph(output)?;
+        if toposort(&graph, None).is_err() {
+            return Err(self.cycle(&graph));
+        }
+        let graph = self.with_phase_edges(graph, pivot)?;
+        Ok(self.assemble(&graph, output))
+    }
+
+    fn check_names(&self) -> Result<(), DefinitionError> {
+        if self.steps.is_empty() {
+            return Err(DefinitionError::Empty { saga: self.name.clone() });
+        }
+        let mut seen = HashMap::new();
+        for name in std::iter::once(&self.name).chain(self.steps.iter().map(|step| &step.name)) {
+            if !is_name(name) {
+                return Err(DefinitionError::BadName { name: name.clone() });
+            }
+        }
+        for step in &self.steps {
+            if seen.insert(&step.name, ()).is_some() {
+                return Err(DefinitionError::DuplicateName { name: step.name.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_compensations(&self) -> Result<(), DefinitionError> {
+        let unsaid = |step: &&StepSpec| {
+            step.phase == Phase::Compensable && step.compensation == Compensation::Unsaid
+        };
+        match self.steps.iter().find(unsaid) {
+            Some(step) => Err(DefinitionError::CompensationUnsaid { step: step.name.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    fn check_pivot(&self) -> Result<Option<StepIndex>, DefinitionError> {
+        let mut pivots = self.indexes().filter(|index| self.steps[index.0].phase == Phase::Pivot);
+        let pivot = pivots.next();
+        if let (Some(first), Some(second)) = (pivot, pivots.next()) {
+            return Err(DefinitionError::TwoPivots {
+                first: self.steps[first.0].name.clone(),
+                second: self.steps[second.0].name.clone(),
+            });
+        }
+        let retriable = self.steps.iter().find(|step| step.phase == Phase::Retriable);
+        match (pivot, retriable) {
+            (None, Some(step)) => {
+                Err(DefinitionError::RetriableWithoutPivot { step: step.name.clone() })
+            }
+            (pivot, _) => Ok(pivot),
+        }
+    }
+
+    fn graph(&self, output: Source) -> Result<DiGraph<StepIndex, ()>, DefinitionError> {
+        let mut graph = DiGraph::new();
+        for index in self.indexes() {
+            graph.add_node(index);
+        }
+        let inputs = self.indexes().flat_map(|later| {
+            self.steps[later.0].inputs.iter().filter_map(move |source| match source {
+                Source::Step(earlier) => Some((*earlier, later)),
+                Source::Input => None,
+            })
+        });
+        for (earlier, later) in inputs.chain(self.edges.iter().copied()) {
+            for index in [earlier, later] {
+                self.check_exists(index)?;
+            }
+            graph.update_edge(NodeIndex::new(earlier.0), NodeIndex::new(later.0), ());
+        }
+        if let Source::Step(index) = output {
+            self.check_exists(index)?;
+        }
+        Ok(graph)
+    }
+
+    fn check_exists(&self, index: StepIndex) -> Result<(), DefinitionError> {
+        if index.0 < self.steps.len() {
+            return Ok(());
+        }
+        Err(DefinitionError::UnknownStep { saga: self.name.clone(), index: index.0 })
+    }
+
+    fn cycle(&self, graph: &DiGraph<StepIndex, ()>) -> DefinitionError {
+        let in_cycle = |component: &Vec<NodeIndex>| {
+            component.len() > 1 || graph.contains_edge(component[0], component[0])
+        };
+        let mut steps: Vec<String> = tarjan_scc(graph)
+            .into_iter()
+            .find(in_cycle)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|node| self.steps[node.index()].name.clone())
+            .collect();
+        steps.sort();
+        DefinitionError::Cycle { steps }
+    }
+
+    /// The pivot waits for every compensable step, and every retriable step waits for the pivot.
+    fn with_phase_edges(
+        &self,
+        mut graph: DiGraph<StepIndex, ()>,
+        pivot: Option<StepIndex>,
+    ) -> Result<DiGraph<StepIndex, ()>, DefinitionError> {
+        let Some(pivot) = pivot else { return Ok(graph) };
+        for index in self.indexes() {
+            let (step, pivot) = (NodeIndex::new(index.0), NodeIndex::new(pivot.0));
+            match self.steps[index.0].phase {
+                Phase::Compensable => {
+                    for earlier in graph.neighbors_directed(step, Toward::Incoming) {
+                        if self.steps[earlier.index()].phase != Phase::Compensable {
+                            return Err(DefinitionError::CompensableAfterPivot {
+                                step: self.steps[index.0].name.clone(),
+                                pivot: self.steps[earlier.index()].name.clone(),
+                            });
+                        }
+                    }
+                    graph.update_edge(step, pivot, ());
+                }
+                Phase::Pivot => {}
+                Phase::Retriable => {
+                    graph.update_edge(pivot, step, ());
+                }
+            }
+        }
+        if toposort(&graph, None).is_err() {
+            return Err(self.cycle(&graph));
+        }
+        Ok(graph)
+    }
+
+    fn assemble(self, graph: &DiGraph<StepIndex, ()>, output: Source) -> Definition {
+        let neighbours = |index: usize, toward| {
+            let mut found: Vec<StepIndex> = graph
+                .neighbors_directed(NodeIndex::new(index), toward)
+                .map(|node| StepIndex(node.index()))
+                .collect();
+            found.sort();
+            found
+        };
+        let nodes: Vec<StepNode> = self
+            .steps
+            .into_iter()
+            .enumerate()
+            .map(|(index, spec)| StepNode {
+                name: spec.name.into(),
+                phase: spec.phase,
+                undoable: spec.compensation == Compensation::Runs,
+                policy: spec.policy,
+                inputs: spec.inputs,
+                step: spec.step,
+                needs: neighbours(index, Toward::Incoming),
+                needed_by: neighbours(index, Toward::Outgoing),
+            })
+            .collect();
+        let by_name =
+            nodes.iter().enumerate().map(|(i, node)| (Arc::clone(&node.name), StepIndex(i))).collect();
+        let pinned = DefinitionRef {
+            hash: hash_of(&self.name, self.version, &nodes, output),
+            name: self.name,
+            version: self.version,
+        };
+        Definition { pinned, nodes, by_name, output }
+    }
+
+    fn indexes(&self) -> impl Iterator<Item = StepIndex> + use<> {
+        (0..self.steps.len()).map(StepIndex)
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=60).contains(&name.len()) && name.bytes().all(allowed)
+}
+
+/// A hash of what a workflow in flight depends on: names, phases, inputs, order and durability; not of delays or time-outs, which
+/// may change under a running workflow.
+fn hash_of(name: &str, version: u32, nodes: &[StepNode], output: Source) -> u64 {
+    use std::fmt::Write as _;
+    let mut text = format!("{name} {version} {output:?}");
+    for node in nodes {
+        let StepNode { name, phase, undoable, inputs, needs, .. } = node;
+        write!(text, "\n{name} {phase:?} {undoable} {inputs:?} {needs:?}").expect("a String takes all");
+    }
+    let digest = Sha256::digest(text.as_bytes());
+    // 63 bits, so that every database stores it as a signed number.
+    u64::from_be_bytes(digest[..8].try_into().expect("8 of 32 bytes")) >> 1
+}
+
+/// A checked definition.
+pub struct Definition {
+    pinned: DefinitionRef,
+    nodes: Vec<StepNode>,
+    by_name: HashMap<Arc<str>, StepIndex>,
+    output: Source,
+}
+
+impl Definition {
+    /// Name, version and hash.
+    #[must_use]
+    pub const fn pinned(&self) -> &DefinitionRef {
+        &self.pinned
+    }
+
+    /// The steps, by [`StepIndex`].
+    #[must_use]
+    pub fn steps(&self) -> &[StepNode] {
+        &self.nodes
+    }
+
+    /// The step at this place.
+    #[must_use]
+    pub fn step(&self, index: StepIndex) -> &StepNode {
+        &self.nodes[index.0]
+    }
+
+    /// The step of this name.
+    #[must_use]
+    pub fn index_of(&self, name: &str) -> Option<StepIndex> {
+        self.by_name.get(name).copied()
+    }
+
+    /// Where a completed workflow's output comes from.
+    #[must_use]
+    pub const fn output(&self) -> Source {
+        self.output
+    }
+}
+
+impl fmt::Debug for Definition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.nodes.iter().map(|node| &*node.name).collect();
+        f.debug_struct("Definition").field("pinned", &self.pinned).field("steps", &names).finish()
+    }
+}

@@ -1,0 +1,18 @@
+//! What a saga is: a checked graph of steps, each an action beside its compensation.
+//!
+//! A definition is built in code with the typed [`Saga`], in which a wrong order or type does not compile. Underneath
+//! is the untyped [`DefinitionBuilder`], which makes the checks that types can't make and serves definitions that are
+//! assembled at run time.
+
+mod diagram;
+mod graph;
+mod policy;
+mod saga;
+mod step;
+
+pub use graph::{
+    Compensation, Definition, DefinitionBuilder, DefinitionError, Phase, Source, StepIndex, StepNode, StepSpec,
+};
+pub use policy::{Durability, Policy, RetryPolicy};
+pub use saga::{Forward, Handle, Inputs, Reversible, Saga};
+pub use step::{Action, AnyStep, Attempt, Compensable, Outcome, Probed};

@@ -1,0 +1,175 @@
+//! What the author of a saga writes: an action, its compensation, and how an attempt ended.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::policy::Policy;
+use crate::ids::{Epoch, WorkflowId};
+use crate::payload::Payload;
+use crate::store::Change;
+use crate::workflow::{Direction, Refusal, StepError};
+
+/// How an attempt ended. The variant says what is known about the effect, and so what may follow.
+#[derive(Debug)]
+pub enum Outcome<T> {
+    /// It took effect.
+    Done {
+        /// What it gave.
+        output: T,
+        /// Rows to be written in the transaction that makes this outcome durable.
+        changes: Vec<Change>,
+    },
+    /// A "no" that is known to have had no effect. It is not retried: the workflow turns back.
+    Refused(Refusal),
+    /// It may or may not have taken effect: a time-out, a reset, an answer that makes no sense. It is probed, retried under the
+    /// same key, and in the end compensated, because it may have taken effect.
+    Unknown(StepError),
+    /// It is known to have had no effect, and trying again may help.
+    Retry {
+        /// What went wrong.
+        error: StepError,
+        /// The other side asked for at least this pause.
+        after: Option<Duration>,
+    },
+}
+
+impl<T> Outcome<T> {
+    /// Done, with no rows.
+    #[must_use]
+    pub const fn done(output: T) -> Self {
+        Self::Done { output, changes: Vec::new() }
+    }
+
+    /// Done, with rows that are written in the transaction that makes this outcome durable.
+    #[must_use]
+    pub const fn done_with(output: T, changes: Vec<Change>) -> Self {
+        Self::Done { output, changes }
+    }
+
+    /// Refused, with a code for machines and a sentence for people.
+    #[must_use]
+    pub fn refused(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Refused(Refusal::new(code, message))
+    }
+
+    /// Known to have had no effect; the policy says when to try again.
+    #[must_use]
+    pub const fn retry(error: StepError) -> Self {
+        Self::Retry { error, after: None }
+    }
+}
+
+/// What the other side says about an attempt whose outcome is unknown.
+#[derive(Debug)]
+pub enum Probed<T> {
+    /// The step can't ask. The action is tried again under the same key.
+    CannotAsk,
+    /// It took effect.
+    Done {
+        /// What it gave.
+        output: T,
+        /// Rows to be written with it.
+        changes: Vec<Change>,
+    },
+    /// It had no effect: the action may be tried again.
+    NoEffect,
+    /// It was refused.
+    Refused(Refusal),
+    /// Still not known: ask again later.
+    Unknown(StepError),
+}
+
+/// The attempt that is being made, as the step sees it.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// Which workflow.
+    pub workflow: WorkflowId,
+    /// Which step.
+    pub step: Arc<str>,
+    /// Action or compensation.
+    pub direction: Direction,
+    /// Its number, from 1. A number above 1 means that an earlier attempt may still be under way somewhere.
+    pub number: u32,
+    /// The epoch under which the partition is owned.
+    pub epoch: Epoch,
+}
+
+impl Attempt {
+    /// The key under which every attempt of this step, forward or backward, is known to the other side:
+    /// `<workflow>/<step>`.
+    #[must_use]
+    pub fn key(&self) -> String {
+        format!("{}/{}", self.workflow, self.step)
+    }
+}
+
+/// A step's action.
+pub trait Action: Send + Sync + 'static {
+    /// What it takes: the value of one handle, or a tuple of the values of several.
+    type Input: Send;
+    /// What it gives to later steps.
+    type Output: Serialize + DeserializeOwned + Send + 'static;
+
+    /// The step's name: unique in its saga, stable for ever (it is part of keys and of the journal), `[a-z0-9-]`.
+    fn name(&self) -> &str;
+
+    /// The step's bounds.
+    fn policy(&self) -> Policy {
+        Policy::default()
+    }
+
+    /// Makes one attempt. It may be made again under the same [`Attempt::key`]: its effect must be idempotent by that key.
+    fn act(
+        &self,
+        attempt: &Attempt,
+        input: Self::Input,
+    ) -> impl Future<Output = Outcome<Self::Output>> + Send;
+
+    /// Asks the other side what became of an earlier attempt whose outcome is unknown.
+    fn probe(
+        &self,
+        attempt: &Attempt,
+        input: Self::Input,
+    ) -> impl Future<Output = Probed<Self::Output>> + Send {
+        let _ = (attempt, input);
+        async { Probed::CannotAsk }
+    }
+}
+
+/// An action that can be undone.
+pub trait Compensable: Action {
+    /// Undoes what the action did, by key. `output` is absent when nobody knows whether the action took effect: then the
+    /// compensation must make sure that it has none, now or later.
+    fn compensate(
+        &self,
+        attempt: &Attempt,
+        input: Self::Input,
+        output: Option<Self::Output>,
+    ) -> impl Future<Output = Outcome<()>> + Send;
+}
+
+/// A step without its types: what the executor calls.
+#[async_trait]
+pub trait AnyStep: Send + Sync {
+    /// [`Action::act`], on stored JSON.
+    async fn act(&self, attempt: &Attempt, inputs: &[Payload]) -> Outcome<Payload>;
+
+    /// [`Action::probe`], on stored JSON.
+    async fn probe(&self, attempt: &Attempt, inputs: &[Payload]) -> Probed<Payload> {
+        let _ = (attempt, inputs);
+        Probed::CannotAsk
+    }
+
+    /// [`Compensable::compensate`], on stored JSON. Called only where the definition says that there is a compensation.
+    async fn compensate(
+        &self,
+        attempt: &Attempt,
+        inputs: &[Payload],
+        output: Option<&Payload>,
+    ) -> Outcome<()>;
+}

@@ -1,0 +1,303 @@
+//! The engine as its users see it: start a workflow, look at it, wait for it, and operate it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::definition::Definition;
+use crate::executor::Verb;
+use crate::ids::{NodeName, WorkflowId};
+use crate::node::Node;
+use crate::outbox::EventBus;
+use crate::payload::Payload;
+use crate::runtime::{Runtime, Timestamp};
+use crate::store::{Head, ListFilter, Page, Status, Store, StoreError};
+use crate::workflow::{Record, Refusal, StepError, WorkflowState};
+
+/// How much a node takes on.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The name under which this node owns partitions.
+    pub node: NodeName,
+    /// How many partitions it owns at least, each with a journal writer and a connection of its own.
+    pub partitions: u16,
+    /// How long a lease runs without being renewed. It is renewed three times as often.
+    pub lease: Duration,
+    /// Workflows in memory at most; a start beyond that is [`StartError::Busy`].
+    pub in_flight_max: usize,
+    /// Entries in a batch at most.
+    pub batch_entries_max: usize,
+    /// A start that is not durable after this long is [`StartError::Undecided`].
+    pub start_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            node: NodeName("node".into()),
+            partitions: 2,
+            lease: Duration::from_secs(10),
+            in_flight_max: 4096,
+            batch_entries_max: 512,
+            start_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What an engine is made of.
+pub struct Parts {
+    /// Time, randomness, spawning.
+    pub runtime: Runtime,
+    /// The database.
+    pub store: Arc<dyn Store>,
+    /// Where events go.
+    pub bus: Arc<dyn EventBus>,
+    /// The sagas that it can run.
+    pub definitions: Vec<Arc<Definition>>,
+    /// How much it takes on.
+    pub settings: Settings,
+}
+
+/// The engine did not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Two definitions have the same name and version.
+    #[error("two definitions are `{0}`: give one of them another version")]
+    DuplicateDefinition(String),
+    /// The store failed.
+    #[error("the node could not take its partitions")]
+    Store(#[from] StoreError),
+}
+
+/// A request to start a workflow.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The saga, by name: its newest version in this program.
+    pub definition: String,
+    /// What it is given.
+    pub input: Payload,
+    /// Who asks and under which key: a repeat names the same workflow. Without a key every start is a new workflow.
+    pub key: Option<(String, String)>,
+    /// The SHA-256 of the request: another request under the same key is refused.
+    pub request_hash: [u8; 32],
+    /// What lists can filter by, such as the sale.
+    pub label: Option<String>,
+}
+
+/// An accepted start. The workflow is durable.
+#[derive(Clone, Debug)]
+pub enum Started {
+    /// This call started it.
+    New(View),
+    /// An earlier call with the same key and the same request did.
+    Existing(View),
+}
+
+impl Started {
+    /// The workflow, whoever started it.
+    #[must_use]
+    pub const fn view(&self) -> &View {
+        match self {
+            Self::New(view) | Self::Existing(view) => view,
+        }
+    }
+}
+
+/// A start was not accepted.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StartError {
+    /// A step said no before anything was durable: there is no workflow.
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    /// A step could not be attempted, and nothing is durable: there is no workflow. Try again.
+    #[error("unavailable: {0}")]
+    Unavailable(StepError),
+    /// The key was used for another request.
+    #[error("the key was used for another request, workflow {0}")]
+    KeyReused(WorkflowId),
+    /// As many workflows are in flight as this node takes on. Try again.
+    #[error("as many workflows are in flight as this node takes on")]
+    Busy,
+    /// The node is draining or holds no partition at the moment. Try again, elsewhere or later.
+    #[error("this node does not take starts at the moment: {0}")]
+    NotServing(&'static str),
+    /// It is not known yet whether the workflow is durable. Try again with the same key to find out.
+    #[error("workflow {0} is not known to be durable yet")]
+    Undecided(WorkflowId),
+    /// This program has no saga of that name.
+    #[error("there is no saga `{0}`")]
+    UnknownDefinition(String),
+    /// The store failed while the key was looked up.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A workflow as it durably is.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Which one.
+    pub id: WorkflowId,
+    /// Its row.
+    pub head: Head,
+    /// Its state; absent when this program does not have its definition (it is quarantined).
+    pub state: Option<Arc<WorkflowState>>,
+}
+
+impl View {
+    /// Nothing more will happen by itself: it has ended or waits for an operator.
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
+        matches!(self.head.status, Status::Completed | Status::Compensated | Status::Parked)
+    }
+}
+
+/// An operator's command was not carried out.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CommandError {
+    /// There is no such workflow.
+    #[error("there is no workflow {0}")]
+    NotFound(WorkflowId),
+    /// The workflow is not in a state in which this makes sense; the sentence says why.
+    #[error("{0}")]
+    Conflict(String),
+    /// The workflow is owned by another node, or its definition is not in this program.
+    #[error("workflow {0} is not owned by this node")]
+    NotHere(WorkflowId),
+    /// The journal did not answer in time: look at the workflow to find out.
+    #[error("it is not known yet whether the command is durable")]
+    Undecided,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What the engine has done since it opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counters {
+    /// Workflows in memory now.
+    pub in_flight: u64,
+    /// Batches committed.
+    pub commits: u64,
+    /// Rows written: workflows, events, heads and changes.
+    pub rows: u64,
+    /// Batches that were split because of one row.
+    pub splits: u64,
+    /// Batches that were refused because the lease was gone.
+    pub fenced: u64,
+    /// Events that are durable but not acknowledged by the event bus.
+    pub unpublished: u64,
+    /// Workflows that ended or were parked.
+    pub settled: u64,
+}
+
+/// What [`Engine::drain`] left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Workflows that were still open: durable, and taken up again by the next node that owns their partition.
+    pub open: u64,
+    /// Events that are durable and still to be published by the next owner.
+    pub unpublished: u64,
+}
+
+/// A durable saga engine: cheap to clone, shared by everyone in the process.
+#[derive(Clone)]
+pub struct Engine {
+    node: Arc<Node>,
+}
+
+impl Engine {
+    /// Takes partitions, recovers their open workflows, and runs.
+    pub async fn open(parts: Parts) -> Result<Self, OpenError> {
+        let mut seen = HashSet::new();
+        for definition in &parts.definitions {
+            let pinned = definition.pinned();
+            if !seen.insert((&pinned.name, pinned.version)) {
+                return Err(OpenError::DuplicateDefinition(pinned.to_string()));
+            }
+        }
+        let (node, leftovers) = Node::new(parts);
+        node.take_partitions().await?;
+        node.runtime.spawn(Arc::clone(&node).beat(leftovers));
+        Ok(Self { node })
+    }
+
+    /// Starts a workflow, once per key. Returns when it is durable.
+    pub async fn start(&self, start: Start) -> Result<Started, StartError> {
+        self.node.start(start).await
+    }
+
+    /// The workflow as it durably is; `None` when there is none.
+    pub async fn view(&self, id: WorkflowId) -> Result<Option<View>, StoreError> {
+        self.node.view(id).await
+    }
+
+    /// Like [`Engine::view`], but waits, at most until `deadline`, for the workflow to be settled.
+    pub async fn wait(&self, id: WorkflowId, deadline: Timestamp) -> Result<Option<View>, StoreError> {
+        self.node.wait(id, deadline.since(self.node.runtime.now())).await
+    }
+
+    /// A workflow's records after number `after`, at most `limit`.
+    pub async fn records(&self, id: WorkflowId, after: u32, limit: u32) -> Result<Vec<Record>, StoreError> {
+        self.node.store.records(id, after, limit).await
+    }
+
+    /// Workflows, newest first.
+    pub async fn list(&self, filter: &ListFilter) -> Result<Page<Head>, StoreError> {
+        self.node.store.list(filter).await
+    }
+
+    /// Lets a parked workflow go on.
+    pub async fn retry(&self, id: WorkflowId, actor: &str, reason: &str) -> Result<View, CommandError> {
+        self.node.command(id, Verb::Retry, actor, reason).await
+    }
+
+    /// Turns a workflow back that is not past its pivot.
+    pub async fn compensate(&self, id: WorkflowId, actor: &str, reason: &str) -> Result<View, CommandError> {
+        self.node.command(id, Verb::Compensate, actor, reason).await
+    }
+
+    /// The sagas that it can run.
+    #[must_use]
+    pub fn definitions(&self) -> &[Arc<Definition>] {
+        &self.node.definitions
+    }
+
+    /// What it has done.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let metrics = &self.node.metrics;
+        Counters {
+            in_flight: self.node.registry.driven() as u64,
+            commits: metrics.commits.get(),
+            rows: metrics.rows.get(),
+            splits: metrics.splits.get(),
+            fenced: metrics.fenced.get(),
+            unpublished: metrics.unpublished.get(),
+            settled: metrics.settled.get(),
+        }
+    }
+
+    /// It holds partitions and takes starts.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        self.node.is_serving()
+    }
+
+    /// Stops taking starts and making attempts, and returns `true` once every start that came before is durable or gone and
+    /// every attempt that was under way is durably recorded, or `false` at the `deadline`. [`Engine::resume`] ends it.
+    pub async fn pause(&self, deadline: Timestamp) -> bool {
+        self.node.paused.send_replace(true);
+        self.node.busy.none(&self.node.runtime, deadline).await
+    }
+
+    /// Takes starts and makes attempts again.
+    pub fn resume(&self) {
+        self.node.paused.send_replace(false);
+    }
+
+    /// Stops taking starts, finishes what it can until `deadline`, publishes what is durable, and gives its partitions up.
+    /// What is still open is durable, and goes on where its partition is taken up next.
+    pub async fn drain(&self, deadline: Timestamp) -> Drained {
+        self.node.drain(deadline).await
+    }
+}

@@ -1,0 +1,42 @@
+//! What a node counts while it works: plain atomics that everyone shares and anyone may read.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// One number that only goes up, or a gauge that goes both ways.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Takes `n` away.
+    pub fn take(&self, n: u64) {
+        self.0.fetch_sub(n, Ordering::Relaxed);
+    }
+
+    /// The present value.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Everything that is counted. See [`crate::engine::Counters`] for what each means.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Batches committed.
+    pub commits: Count,
+    /// Rows written.
+    pub rows: Count,
+    /// Batches split.
+    pub splits: Count,
+    /// Batches refused by the fence.
+    pub fenced: Count,
+    /// Events durable but not acknowledged (a gauge).
+    pub unpublished: Count,
+    /// Workflows that ended or were parked.
+    pub settled: Count,
+}

@@ -1,0 +1,133 @@
+//! Who owns what: a node holds partitions by lease, opens their journals, recovers their open workflows, and gives them up
+//! when a lease can't be renewed. What it finds on the way in is what a crash would have left: there is no other path.
+
+mod commands;
+mod drain;
+mod heartbeat;
+mod partition;
+mod starts;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use crate::definition::Definition;
+use crate::engine::{Parts, Settings};
+use crate::executor::{Busy, Leftover, Registry};
+use crate::ids::{Ident, PartitionId};
+use crate::metrics::Metrics;
+use crate::outbox::EventBus;
+use crate::runtime::Runtime;
+use crate::store::Store;
+use crate::workflow::DefinitionRef;
+pub(crate) use partition::OpenPartition;
+
+/// A node: everything that the tasks of one process share.
+pub(crate) struct Node {
+    pub(crate) runtime: Runtime,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) bus: Arc<dyn EventBus>,
+    pub(crate) settings: Settings,
+    pub(crate) definitions: Vec<Arc<Definition>>,
+    newest: HashMap<String, Arc<Definition>>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) busy: Arc<Busy>,
+    pub(crate) in_flight: Arc<Semaphore>,
+    pub(crate) paused: watch::Sender<bool>,
+    pub(crate) draining: AtomicBool,
+    leftovers: mpsc::UnboundedSender<Leftover>,
+    partitions: Mutex<Vec<Arc<OpenPartition>>>,
+}
+
+impl Node {
+    /// A node without partitions, and the leftovers that its drivers will hand back.
+    pub(crate) fn new(parts: Parts) -> (Arc<Self>, mpsc::UnboundedReceiver<Leftover>) {
+        // Bounded by the workflows in flight: each is left over at most once.
+        let (leftovers, left) = mpsc::unbounded_channel();
+        let mut newest: HashMap<String, Arc<Definition>> = HashMap::new();
+        for definition in &parts.definitions {
+            let known = newest.entry(definition.pinned().name.clone()).or_insert_with(|| Arc::clone(definition));
+            if known.pinned().version < definition.pinned().version {
+                *known = Arc::clone(definition);
+            }
+        }
+        let node = Self {
+            runtime: parts.runtime,
+            store: parts.store,
+            bus: parts.bus,
+            in_flight: Arc::new(Semaphore::new(parts.settings.in_flight_max)),
+            settings: parts.settings,
+            definitions: parts.definitions,
+            newest,
+            metrics: Arc::default(),
+            registry: Arc::default(),
+            busy: Arc::default(),
+            paused: watch::Sender::new(false),
+            draining: AtomicBool::new(false),
+            leftovers,
+            partitions: Mutex::default(),
+        };
+        (Arc::new(node), left)
+    }
+
+    /// The definition that a workflow is pinned to, if this program has it.
+    pub(crate) fn definition(&self, pinned: &DefinitionRef) -> Option<&Arc<Definition>> {
+        self.definitions.iter().find(|definition| definition.pinned() == pinned)
+    }
+
+    /// The newest version of a saga.
+    pub(crate) fn newest(&self, name: &str) -> Option<&Arc<Definition>> {
+        self.newest.get(name)
+    }
+
+    /// The partitions that are open, by id.
+    pub(crate) fn partitions(&self) -> Vec<Arc<OpenPartition>> {
+        self.partitions.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The open partition of this id.
+    pub(crate) fn partition(&self, id: PartitionId) -> Option<Arc<OpenPartition>> {
+        self.partitions().into_iter().find(|partition| partition.lease.partition == id)
+    }
+
+    /// The partition in which a workflow of this ident is born: the same one for as long as the node's partitions stay.
+    fn birthplace(&self, ident: &Ident) -> Option<Arc<OpenPartition>> {
+        let partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        let spread = ident.iter().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte)));
+        let place = spread.checked_rem(partitions.len())?;
+        Some(Arc::clone(&partitions[place]))
+    }
+
+    fn add_partition(&self, partition: Arc<OpenPartition>) {
+        let mut partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        partitions.push(partition);
+        partitions.sort_by_key(|partition| partition.lease.partition);
+    }
+
+    /// Stops everything that goes on in a partition. Its drivers end at their next step; nothing more is written.
+    pub(crate) fn close_partition(&self, id: PartitionId) {
+        let mut partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        partitions.retain(|partition| {
+            let keep = partition.lease.partition != id;
+            if !keep {
+                partition.close();
+            }
+            keep
+        });
+        drop(partitions);
+        self.registry.forget(id);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn is_serving(&self) -> bool {
+        !self.is_draining()
+            && !*self.paused.borrow()
+            && !self.partitions.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+}

@@ -1,0 +1,127 @@
+//! A partition's relay: publishes committed events in their order. It gets them from the writer's memory at once, and from the
+//! table after a crash or when it fell behind: what it can't hold in memory it reads back.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::EventBus;
+use crate::ids::PartitionId;
+use crate::journal::Committed;
+use crate::metrics::Metrics;
+use crate::runtime::Runtime;
+use crate::store::{Store, StoredEvent};
+
+/// Batches of committed events that wait in memory; beyond that the relay reads the table.
+pub(crate) const BATCHES_IN_MEMORY_MAX: usize = 64;
+/// Events that are published at once.
+const EVENTS_AT_ONCE: usize = 2_000;
+/// How often a relay looks at the table when nothing comes in although something is unpublished.
+const SWEEP: Duration = Duration::from_secs(1);
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
+
+pub(crate) struct Relay {
+    pub(crate) runtime: Runtime,
+    pub(crate) partition: PartitionId,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) bus: Arc<dyn EventBus>,
+    pub(crate) batches: mpsc::Receiver<Vec<StoredEvent>>,
+    pub(crate) committed: Arc<Committed>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Turns true when the partition is no longer ours: another node publishes from here on.
+    pub(crate) closed: watch::Receiver<bool>,
+}
+
+impl Relay {
+    /// Publishes until the writer has ended and everything is published, or until the partition is closed.
+    pub(crate) async fn run(mut self) {
+        let mut closed = self.closed.clone();
+        tokio::select! {
+            biased;
+            _ = closed.wait_for(|closed| *closed) => {}
+            () = self.publish_all() => {}
+        }
+    }
+
+    async fn publish_all(&mut self) {
+        let mut writer_ended = false;
+        loop {
+            let mut events = VecDeque::new();
+            if !self.is_behind() && !writer_ended {
+                match self.runtime.within(SWEEP, self.batches.recv()).await {
+                    Some(Some(batch)) => events.extend(batch),
+                    Some(None) => writer_ended = true,
+                    None => {}
+                }
+            }
+            while events.len() < EVENTS_AT_ONCE {
+                let Ok(batch) = self.batches.try_recv() else { break };
+                events.extend(batch);
+            }
+            self.publish_next(events).await;
+            if writer_ended && !self.is_behind() {
+                return;
+            }
+        }
+    }
+
+    /// Publishes `events` if they follow what is published, and otherwise the next ones from the table.
+    async fn publish_next(&mut self, mut events: VecDeque<StoredEvent>) {
+        let published = self.published_seq();
+        while events.front().is_some_and(|event| event.partition_seq <= published) {
+            events.pop_front();
+        }
+        let follows = events.front().is_some_and(|event| event.partition_seq == published + 1);
+        let events = if follows { Vec::from(events) } else { self.read_table(published).await };
+        if !events.is_empty() {
+            self.publish(&events).await;
+        }
+    }
+
+    async fn read_table(&self, published: u64) -> Vec<StoredEvent> {
+        if !self.is_behind() {
+            return Vec::new();
+        }
+        let limit = u32::try_from(EVENTS_AT_ONCE).unwrap_or(u32::MAX);
+        match self.store.events_after(self.partition, published, limit).await {
+            Ok(events) => events,
+            Err(error) => {
+                tracing::warn!(partition.id = %self.partition, %error, "the relay can't read the journal");
+                self.runtime.sleep(RETRY_PAUSE_MAX).await;
+                Vec::new()
+            }
+        }
+    }
+
+    /// Publishes these events, as often as it takes: a bus that is down stops nothing but the relay, and the backlog is
+    /// durable. Ends with the partition.
+    async fn publish(&self, events: &[StoredEvent]) {
+        let mut pause = RETRY_PAUSE;
+        while let Err(error) = self.bus.publish(events).await {
+            tracing::warn!(
+                partition.id = %self.partition,
+                events.waiting = self.metrics.unpublished.get(),
+                %error,
+                "publishing is tried again"
+            );
+            self.runtime.sleep(pause).await;
+            pause = (pause * 2).min(RETRY_PAUSE_MAX);
+        }
+        let last = events.last().map_or(0, |event| event.partition_seq);
+        self.committed.published_seq.store(last, Ordering::Release);
+        self.metrics.unpublished.take(events.len() as u64);
+    }
+
+    fn is_behind(&self) -> bool {
+        self.published_seq() < self.committed.durable_seq.load(Ordering::Acquire)
+            && self.batches.is_empty()
+    }
+
+    fn published_seq(&self) -> u64 {
+        self.committed.published_seq.load(Ordering::Acquire)
+    }
+}

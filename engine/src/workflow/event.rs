@@ -1,0 +1,282 @@
+//! What can happen to a workflow, in the form in which it is stored.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::Epoch;
+use crate::payload::Payload;
+use crate::runtime::Timestamp;
+
+/// The definition that a workflow is pinned to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct DefinitionRef {
+    /// The saga's name.
+    pub name: String,
+    /// Its version.
+    pub version: u32,
+    /// The hash of its graph: a changed graph under an unchanged version is noticed.
+    pub hash: u64,
+}
+
+impl fmt::Display for DefinitionRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} v{}", self.name, self.version)
+    }
+}
+
+/// Forward is a step's action, backward its compensation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// The action.
+    Forward,
+    /// The compensation.
+    Backward,
+}
+
+/// A "no" that is known to have had no effect: a code for machines and a sentence for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Stable and machine-readable, such as `sold-out`.
+    pub code: String,
+    /// A sentence that the one who asked can read.
+    pub message: String,
+    /// The asker may have an earlier execution of this very workflow: whoever refuses a start before it is durable looks
+    /// the workflow up first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub look_up: bool,
+}
+
+impl Refusal {
+    /// A refusal with this code and sentence.
+    #[must_use]
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into(), look_up: false }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+/// What went wrong in an attempt: a class to group by and the details of this one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepError {
+    /// Stable, such as `gateway-timeout`.
+    pub class: String,
+    /// The error and its causes, in words.
+    pub message: String,
+}
+
+impl StepError {
+    /// An error of this class.
+    #[must_use]
+    pub fn new(class: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { class: class.into(), message: message.into() }
+    }
+
+    /// An error of this class whose message is the error and its causes, joined by `: `.
+    #[must_use]
+    pub fn caused_by(class: impl Into<String>, error: &dyn std::error::Error) -> Self {
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            message.push_str(": ");
+            message.push_str(&error.to_string());
+            cause = error.source();
+        }
+        Self { class: class.into(), message }
+    }
+}
+
+impl fmt::Display for StepError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.class, self.message)
+    }
+}
+
+/// An attempt that may begin once the record that carries this intent is durable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// The step's name.
+    pub step: String,
+    /// Action or compensation.
+    pub direction: Direction,
+    /// The attempt's number, from 1, counted for each direction.
+    pub attempt: u32,
+}
+
+/// How an attempt failed that was neither done nor refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Failure {
+    /// It may have had its effect.
+    Unknown,
+    /// It is known to have had no effect.
+    NoEffect,
+}
+
+/// What follows a failed attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AfterFailure {
+    /// The next attempt begins at this instant: a durable intent.
+    RetryAt(Timestamp),
+    /// Retries have ended: the workflow turns back (a compensable step).
+    TurnBack,
+    /// Retries have ended: the workflow waits for an operator.
+    Park,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum Event {
+    /// The workflow was started.
+    Started {
+        /// What it runs.
+        definition: DefinitionRef,
+        /// What it was given.
+        input: Payload,
+    },
+    /// A step's action took effect.
+    StepDone {
+        /// The step.
+        step: String,
+        /// Which attempt.
+        attempt: u32,
+        /// What it gave.
+        output: Payload,
+    },
+    /// A step said no, with no effect.
+    StepRefused {
+        /// The step.
+        step: String,
+        /// Which attempt.
+        attempt: u32,
+        /// Why.
+        refusal: Refusal,
+        /// The step's effect outside the store may exist although the store refused its rows: compensate it as well.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        effect_may_exist: bool,
+    },
+    /// An attempt at a step's action failed.
+    AttemptFailed {
+        /// The step.
+        step: String,
+        /// Which attempt.
+        attempt: u32,
+        /// Whether it may have had its effect.
+        failure: Failure,
+        /// What went wrong.
+        error: StepError,
+        /// What follows.
+        then: AfterFailure,
+    },
+    /// A step's compensation took effect.
+    CompensationDone {
+        /// The step.
+        step: String,
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// An attempt at a compensation failed. A compensation is never given up: it is retried or parked.
+    CompensationFailed {
+        /// The step.
+        step: String,
+        /// Which attempt.
+        attempt: u32,
+        /// What went wrong.
+        error: StepError,
+        /// What follows: never [`AfterFailure::TurnBack`].
+        then: AfterFailure,
+    },
+    /// The store refused this workflow's rows again and again: it waits for an operator.
+    Poisoned {
+        /// What the store said.
+        error: StepError,
+    },
+    /// The workflow goes on under another owner, which begins what the last one could not.
+    Resumed {
+        /// The epoch under which it goes on.
+        epoch: Epoch,
+    },
+    /// An operator turned the workflow back.
+    CompensationRequested {
+        /// Who.
+        actor: String,
+        /// Why.
+        reason: String,
+    },
+    /// An operator let a parked workflow go on.
+    RetryRequested {
+        /// Who.
+        actor: String,
+        /// Why.
+        reason: String,
+    },
+    /// Every step is done.
+    Completed {
+        /// The saga's output.
+        output: Payload,
+    },
+    /// Everything that may have taken effect is undone.
+    Compensated,
+}
+
+impl Event {
+    /// The event's type as it is stored and published, such as `step-done`.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Started { .. } => "started",
+            Self::StepDone { .. } => "step-done",
+            Self::StepRefused { .. } => "step-refused",
+            Self::AttemptFailed { .. } => "attempt-failed",
+            Self::CompensationDone { .. } => "compensation-done",
+            Self::CompensationFailed { .. } => "compensation-failed",
+            Self::Poisoned { .. } => "poisoned",
+            Self::Resumed { .. } => "resumed",
+            Self::CompensationRequested { .. } => "compensation-requested",
+            Self::RetryRequested { .. } => "retry-requested",
+            Self::Completed { .. } => "completed",
+            Self::Compensated => "compensated",
+        }
+    }
+
+    /// The step that the event is about, if it is about one.
+    #[must_use]
+    pub fn step(&self) -> Option<&str> {
+        match self {
+            Self::StepDone { step, .. }
+            | Self::StepRefused { step, .. }
+            | Self::AttemptFailed { step, .. }
+            | Self::CompensationDone { step, .. }
+            | Self::CompensationFailed { step, .. } => Some(step),
+            Self::Started { .. }
+            | Self::Poisoned { .. }
+            | Self::Resumed { .. }
+            | Self::CompensationRequested { .. }
+            | Self::RetryRequested { .. }
+            | Self::Completed { .. }
+            | Self::Compensated => None,
+        }
+    }
+}
+
+/// One row of the journal: what happened, when, and the attempts that it lets begin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The record's number in its workflow, from 1, without a gap.
+    pub seq: u32,
+    /// When it happened, by the clock of the node that wrote it.
+    pub at: Timestamp,
+    /// What happened.
+    pub event: Event,
+    /// The attempts that may begin once this record is durable (or at once, for replayable steps).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub starts: Vec<Intent>,
+}

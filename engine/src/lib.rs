@@ -24,6 +24,8 @@ pub mod outbox;
 
 pub mod engine;
 
+pub mod testing;
+
 pub use engine::{
     CommandError, Counters, Drained, Engine, OpenError, Parts, Settings, Start, StartError, Started, View,
 };

@@ -153,8 +153,26 @@ impl Driver {
         driver
     }
 
-    /// A lost start turns back: nothing of it is durable, and what it did must be undone.
+    /// A lost start turns back: nothing of it is durable, and what it did must be undone. Steps behind a barrier have not
+    /// begun, whatever their intent says.
     fn turn_back_leftover(&mut self) {
+        let definition = Arc::clone(self.state.definition());
+        for staged in &mut self.pending {
+            staged.record.starts.retain(|intent| {
+                let step = definition.index_of(&intent.step).map(|index| definition.step(index));
+                step.is_some_and(|step| step.policy.durability == Durability::Replayable)
+            });
+        }
+        let records = self.pending.iter().map(|staged| &staged.record);
+        match WorkflowState::fold(&definition, records) {
+            Ok(Some(state)) => self.state = state,
+            Ok(None) | Err(_) => {
+                tracing::error!(workflow.id = %self.id, "a lost start does not fold");
+                self.gone = true;
+                return;
+            }
+        }
+        self.inherited = under_way(&self.state);
         let error =
             StepError::new("start-lost", "the node lost its partition while it started this workflow");
         self.unavailable = Some(error.clone());
@@ -172,7 +190,11 @@ impl Driver {
         }
         let remember = loop {
             match self.advance().await {
-                Next::End { remember } => break remember,
+                // A command that came while the workflow settled is heard before it leaves memory.
+                Next::End { remember } => match self.commands.try_recv() {
+                    Ok(command) => self.command(command),
+                    Err(_) => break remember,
+                },
                 Next::Continue => {}
             }
             if *self.context.closed.borrow() {

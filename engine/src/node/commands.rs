@@ -19,15 +19,11 @@ impl Node {
         actor: &str,
         reason: &str,
     ) -> Result<View, CommandError> {
-        let resident = self.resident_for_command(id).await?;
         let (reply, answer) = oneshot::channel();
         let command = Command { verb, actor: actor.to_owned(), reason: reason.to_owned(), reply };
-        let just_settled =
-            || CommandError::Conflict("the workflow settled at this moment: look at it and decide again".to_owned());
         let limit = self.settings.start_timeout;
-        match self.runtime.within(limit, resident.commands.send(command)).await {
-            Some(Ok(())) => {}
-            Some(Err(_)) => return Err(just_settled()),
+        match self.runtime.within(limit, self.hand_over(id, command)).await {
+            Some(handed_over) => handed_over?,
             None => return Err(CommandError::Undecided),
         }
         match self.runtime.within(limit, answer).await {
@@ -36,11 +32,12 @@ impl Node {
         }
     }
 
-    async fn resident_for_command(self: &Arc<Self>, id: WorkflowId) -> Result<Resident, CommandError> {
+    /// Gives the command to the workflow's driver, which is started for it if there is none.
+    async fn hand_over(self: &Arc<Self>, id: WorkflowId, command: Command) -> Result<(), CommandError> {
         if let Some(resident) = self.registry.get(&id.ident())
             && !resident.commands.is_closed()
         {
-            return if resident.id == id { Ok(resident) } else { Err(CommandError::NotFound(id)) };
+            return if resident.id == id { send(&resident, command).await } else { Err(CommandError::NotFound(id)) };
         }
         let head = self.store.find(&id.ident()).await?.filter(|head| head.id == id);
         let head = head.ok_or(CommandError::NotFound(id))?;
@@ -50,8 +47,18 @@ impl Node {
         let partition = self.partition(id.partition()).ok_or(CommandError::NotHere(id))?;
         let records = self.store.records(id, 0, RECORDS_MAX).await?;
         let state = self.fold(&head, &records).ok_or(CommandError::NotHere(id))?;
-        match self.drive(&partition, head, state, Origin::Journal) {
-            Ok(resident) | Err(resident) => Ok(resident),
+        match self.drive(&partition, head, state, Origin::Journal, Some(command)) {
+            Ok(()) => Ok(()),
+            // Somebody else was faster: the command goes to the driver that they started.
+            Err((resident, Some(command))) => send(&resident, command).await,
+            Err((_, None)) => Ok(()),
         }
     }
+}
+
+async fn send(resident: &Resident, command: Command) -> Result<(), CommandError> {
+    resident.commands.send(command).await.map_err(|_| {
+        let why = "the workflow settled at this moment: look at it and decide again";
+        CommandError::Conflict(why.to_owned())
+    })
 }

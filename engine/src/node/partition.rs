@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use tokio::sync::{mpsc, watch};
 
 use super::Node;
-use crate::executor::{Driver, DriverContext, Ends, Leftover, Origin, Resident, Stage};
+use crate::executor::{Command, Driver, DriverContext, Ends, Leftover, Origin, Resident, Stage};
 use crate::ids::WorkflowId;
 use crate::journal::{Committed, JournalHandle, Writer};
 use crate::outbox::relay::{BATCHES_IN_MEMORY_MAX, Relay};
@@ -143,7 +143,7 @@ impl Node {
             return false;
         }
         // A workflow that is driven already is found again when a page is read twice.
-        self.drive(partition, head, state, Origin::Journal).is_ok()
+        self.drive(partition, head, state, Origin::Journal, None).is_ok()
     }
 
     /// The state that these records fold to; `None` when this program can't tell, and says so in the log.
@@ -165,20 +165,27 @@ impl Node {
         }
     }
 
-    /// Starts a driver for a workflow whose resident is in the registry from now on. When one is driven already, that one is
-    /// returned instead.
+    /// Starts a driver for a workflow whose resident is in the registry from now on, with a first command if there is one. When
+    /// one is driven already, that one is returned, and the command with it.
     pub(super) fn drive(
         self: &Arc<Self>,
         partition: &OpenPartition,
         head: Head,
         state: WorkflowState,
         origin: Origin,
-    ) -> Result<Resident, Resident> {
+        command: Option<Command>,
+    ) -> Result<(), (Resident, Option<Command>)> {
         let (resident, ends) = resident(head.id, head.request_hash);
-        self.registry.revive(resident.clone())?;
+        if let Err(driven) = self.registry.revive(resident.clone()) {
+            return Err((driven, command));
+        }
+        if let Some(command) = command {
+            let sent = resident.commands.try_send(command);
+            debug_assert!(sent.is_ok(), "a new channel has room");
+        }
         let driver = Driver::new(self.driver_context(partition), head, state, origin, ends, None);
         self.runtime.spawn(driver.run());
-        Ok(resident)
+        Ok(())
     }
 
     /// Undoes a start that was lost with its partition, unless the journal has it after all.
@@ -194,7 +201,7 @@ impl Node {
         };
         let origin = Origin::Leftover(leftover.staged.clone());
         // When it is being driven, its client has repeated it, and it goes forward under the same keys.
-        let _driven_already = self.drive(&partition, leftover.head.clone(), leftover.state.clone(), origin);
+        let _driven_already = self.drive(&partition, leftover.head.clone(), leftover.state.clone(), origin, None);
         Ok(())
     }
 

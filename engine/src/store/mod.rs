@@ -3,6 +3,13 @@
 
 pub mod change;
 
+#[cfg(feature = "mysql")]
+pub mod mysql;
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+mod sql;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +21,14 @@ use crate::ids::{Epoch, Ident, NodeName, PartitionId, WorkflowId};
 use crate::runtime::Timestamp;
 use crate::workflow::{DefinitionRef, Record};
 pub use change::{Change, Column, Key, Table, Value};
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+pub use sql::{
+    connect::{ConnectError, ConnectOptions, Durability},
+    database::SqlDatabase,
+    dialect::Dialect,
+    migrate::{MigrateError, Migration, MigrationReport, migrations},
+    row::Row,
+};
 
 /// A store failed. The variant says what is known about the effect.
 #[derive(Debug, Clone, thiserror::Error)]

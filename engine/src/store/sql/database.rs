@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OnceCell, oneshot};
 
 use super::changes;
 use super::connect::Durability;
@@ -21,11 +21,12 @@ use crate::store::{Change, CommitError, Store, StoreError, Value};
 #[derive(Clone)]
 pub struct SqlDatabase {
     driver: Arc<dyn Driver>,
+    former_leases_ended: Arc<OnceCell<()>>,
 }
 
 impl SqlDatabase {
     pub(crate) fn new(driver: Arc<dyn Driver>) -> Self {
-        Self { driver }
+        Self { driver, former_leases_ended: Arc::default() }
     }
 
     pub(crate) fn driver(&self) -> &dyn Driver {
@@ -124,6 +125,19 @@ impl SqlDatabase {
                 journal_mode: rows.next().ok_or_else(missing)?.text(0)?.to_owned(),
             },
         })
+    }
+
+    /// Ends the leases that earlier processes left, once, where only one process at a time can use the database: that this
+    /// one does shows that they have gone.
+    pub(crate) async fn end_former_leases(&self, doing: &'static str) -> Result<(), StoreError> {
+        if self.dialect() != Dialect::Sqlite {
+            return Ok(());
+        }
+        let end = || async {
+            let text = "UPDATE partitions SET lease_until_us = 0".to_owned();
+            self.write(doing, text).await.map(|_| ()).map_err(|error| error.with_effect(doing))
+        };
+        self.former_leases_ended.get_or_try_init(end).await.map(|()| ())
     }
 
     /// Runs reads on a connection for reads.

@@ -102,6 +102,7 @@ impl SqlJournal {
                     let Lease { partition, epoch } = self.lease;
                     return CommitError::Fenced { partition, epoch };
                 }
+                self.opened = None;
                 let cause = format!(
                     "the batch does not continue the journal of partition {}, or the journal was opened again ({})",
                     self.lease.partition, error.cause
@@ -132,6 +133,7 @@ impl SqlJournal {
             .number(partition)
             .sql(" AND epoch = ")
             .number(self.lease.epoch.0)
+            .sql(self.database.dialect().share_lock())
             .sql(")");
         let mut connection = self.connect(OPENING).await?;
         let opened = connection.run(OPENING, text.finish()).await;

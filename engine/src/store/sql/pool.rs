@@ -40,7 +40,6 @@ impl<C> Pool<C> {
     }
 
     /// The connection that was used last, and how long ago that was.
-    #[expect(clippy::disallowed_methods, reason = "how long a socket was idle is not part of any decision")]
     pub fn take(&self) -> Option<(Duration, C)> {
         let (since, connection) = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
         Some((since.elapsed(), connection))

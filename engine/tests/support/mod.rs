@@ -1,0 +1,216 @@
+//! One-line set-up for tests of the engine: a saga of scripted steps over a store in memory, on Tokio's paused clock.
+#![expect(dead_code, reason = "each test file uses a part of this")]
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use engine::definition::{
+    Action, Attempt, Compensable, Definition, Durability, Outcome, Policy, RetryPolicy, Saga,
+};
+use engine::outbox::in_process::InProcessBus;
+use engine::runtime::{Clock, SeededEntropy, TokioSpawner};
+use engine::store::{Change, Status};
+use engine::testing::MemoryStore;
+use engine::workflow::StepError;
+use engine::{
+    Engine, NodeName, Parts, Payload, Runtime, Settings, Start, StartError, Started, Timestamp, View,
+};
+use futures_util::future::BoxFuture;
+
+/// What a scripted attempt does.
+#[derive(Clone)]
+pub enum Script {
+    Done,
+    DoneWith(Vec<Change>),
+    Refuse(&'static str),
+    Unknown,
+    Retry,
+    Panic,
+    Hang,
+}
+
+/// What the steps of a test do, and what they did.
+#[derive(Clone, Default)]
+pub struct World(Arc<Mutex<WorldInner>>);
+
+#[derive(Default)]
+struct WorldInner {
+    scripts: HashMap<String, Vec<Script>>,
+    log: Vec<String>,
+}
+
+impl World {
+    /// The next attempts at `name` (`step` or `undo step`) do this; later ones are done.
+    pub fn script(&self, name: &str, scripts: impl IntoIterator<Item = Script>) {
+        let mut scripts: Vec<Script> = scripts.into_iter().collect();
+        scripts.reverse();
+        self.0.lock().unwrap().scripts.insert(name.to_owned(), scripts);
+    }
+
+    /// What was attempted, in order: `step` and `undo step`.
+    pub fn log(&self) -> Vec<String> {
+        self.0.lock().unwrap().log.clone()
+    }
+
+    fn next(&self, name: &str) -> Script {
+        let mut inner = self.0.lock().unwrap();
+        inner.log.push(name.to_owned());
+        inner.scripts.get_mut(name).and_then(Vec::pop).unwrap_or(Script::Done)
+    }
+
+    async fn play(&self, name: &str) -> Outcome<u32> {
+        let error = StepError::new("scripted", name);
+        match self.next(name) {
+            Script::Done => Outcome::done(1),
+            Script::DoneWith(changes) => Outcome::done_with(1, changes),
+            Script::Refuse(code) => Outcome::refused(code, "the script says no"),
+            Script::Unknown => Outcome::Unknown(error),
+            Script::Retry => Outcome::retry(error),
+            Script::Panic => panic!("the script panics"),
+            Script::Hang => std::future::pending().await,
+        }
+    }
+}
+
+pub struct Scripted {
+    pub name: &'static str,
+    pub world: World,
+    pub durability: Durability,
+}
+
+impl Action for Scripted {
+    type Input = u32;
+    type Output = u32;
+
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn policy(&self) -> Policy {
+        Policy {
+            attempt_timeout: Duration::from_secs(1),
+            retry: RetryPolicy {
+                first_delay: Duration::from_millis(10),
+                delay_max: Duration::from_millis(100),
+                attempts_max: 3,
+            },
+            durability: self.durability,
+        }
+    }
+
+    async fn act(&self, _: &Attempt, _: u32) -> Outcome<u32> {
+        self.world.play(self.name).await
+    }
+}
+
+impl Compensable for Scripted {
+    async fn compensate(&self, _: &Attempt, _: u32, output: Option<u32>) -> Outcome<()> {
+        let name = match output {
+            Some(_) => format!("undo {}", self.name),
+            None => format!("undo {}?", self.name),
+        };
+        match self.world.play(&name).await {
+            Outcome::Done { changes, .. } => Outcome::done_with((), changes),
+            Outcome::Refused(refusal) => Outcome::Refused(refusal),
+            Outcome::Unknown(error) => Outcome::Unknown(error),
+            Outcome::Retry { error, after } => Outcome::Retry { error, after },
+        }
+    }
+}
+
+/// `a` then `b` (compensable), `pivot`, `last` (retriable).
+pub fn chain(world: &World, durability: Durability) -> Arc<Definition> {
+    let step = |name| Scripted { name, world: world.clone(), durability };
+    let mut saga = Saga::<u32>::new("chain", 1);
+    let a = saga.compensable(step("a"), &saga.input());
+    let b = saga.compensable(step("b"), &a);
+    let barrier = Scripted { durability: Durability::Barrier, ..step("pivot") };
+    let (mut saga, pivot) = saga.pivot(barrier, &b);
+    let last = saga.retriable(step("last"), &pivot);
+    Arc::new(saga.finish(&last).unwrap())
+}
+
+/// Tokio's clock, which tests pause: it jumps to the next timer when nothing else is to do.
+pub struct PausedClock(tokio::time::Instant);
+
+impl Clock for PausedClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(0).after(self.0.elapsed() + Duration::from_secs(1_000_000))
+    }
+    fn sleep_until(&self, instant: Timestamp) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(instant.since(self.now())))
+    }
+}
+
+pub struct Harness {
+    pub world: World,
+    pub runtime: Runtime,
+    pub store: MemoryStore,
+    pub bus: Arc<InProcessBus>,
+    pub definition: Arc<Definition>,
+    pub settings: Settings,
+}
+
+impl Harness {
+    pub fn new(durability: Durability) -> Self {
+        let world = World::default();
+        let runtime = Runtime::new(
+            Arc::new(PausedClock(tokio::time::Instant::now())),
+            Arc::new(SeededEntropy::new(7)),
+            Arc::new(TokioSpawner),
+        );
+        Self {
+            definition: chain(&world, durability),
+            store: MemoryStore::new(runtime.clone()),
+            bus: Arc::default(),
+            settings: Settings { node: NodeName("test".into()), ..Settings::default() },
+            world,
+            runtime,
+        }
+    }
+
+    pub async fn open(&self) -> Engine {
+        Engine::open(Parts {
+            runtime: self.runtime.clone(),
+            store: Arc::new(self.store.clone()),
+            bus: self.bus.clone(),
+            definitions: vec![self.definition.clone()],
+            settings: self.settings.clone(),
+        })
+        .await
+        .unwrap()
+    }
+
+    pub fn start(&self, key: &str) -> Start {
+        Start {
+            definition: self.definition.pinned().name.clone(),
+            input: Payload::of(&1).unwrap(),
+            key: Some(("tester".into(), key.into())),
+            request_hash: [1; 32],
+            label: None,
+        }
+    }
+
+    /// Starts a workflow and waits until it is settled.
+    pub async fn run(&self, engine: &Engine, key: &str) -> Result<View, StartError> {
+        let started = engine.start(self.start(key)).await?;
+        Ok(self.settled(engine, &started).await)
+    }
+
+    pub async fn settled(&self, engine: &Engine, started: &Started) -> View {
+        let deadline = self.runtime.now().after(Duration::from_secs(60));
+        let view = engine.wait(started.view().id, deadline).await.unwrap().unwrap();
+        assert!(view.is_settled(), "not settled within a minute: {:?}", view.state);
+        view
+    }
+
+    /// The event types of the only workflow, in order.
+    pub fn kinds(&self) -> Vec<String> {
+        self.store.events().into_iter().map(|event| event.kind).collect()
+    }
+}
+
+pub fn status(view: &View) -> (Status, Option<&str>) {
+    (view.head.status, view.head.reason.as_deref())
+}

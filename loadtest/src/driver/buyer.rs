@@ -1,0 +1,217 @@
+//! What one buyer does: gets a token, orders, orders again when it is impatient, and waits for the goods.
+
+use std::future::Future;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::client::{Answer, CallError, Client, Order, Payment, Purchase};
+use super::report::{Acknowledged, Check, Progress, Report};
+use super::Settings;
+
+/// One buyer's character, fixed by the crowd's seed and the buyer's number.
+struct Character {
+    repeats: bool,
+    key: String,
+    order: Order,
+}
+
+impl Character {
+    fn of(settings: &Settings, number: usize) -> Self {
+        let index = u64::try_from(number).unwrap_or(u64::MAX);
+        let mut dice = StdRng::seed_from_u64(settings.seed ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let repeats = dice.random::<f64>() < settings.repeat_share;
+        let card = if dice.random::<f64>() < settings.declined_share { "tok-declined" } else { "tok-card" };
+        let mut order = settings.order.clone();
+        order.payment = Payment::stored(format!("{card}-{number}"));
+        Self { repeats, key: format!("order-{:016x}", dice.random::<u64>()), order }
+    }
+}
+
+/// A whole visit. What happens goes into `report` as it happens, so that a visit that is cut short is not lost.
+pub(super) async fn visit(
+    client: &Client,
+    settings: &Settings,
+    number: usize,
+    progress: &Progress,
+    report: &mut Report,
+    began: Instant,
+) {
+    let character = Character::of(settings, number);
+    let mut attempts = Attempts { deadline: Instant::now() + settings.patience, progress, unavailable: 0 };
+    let result = shop(client, &character, &mut attempts, report, began).await;
+    report.unavailable += attempts.unavailable;
+    if let Err(error) = result {
+        report.count("gave_up");
+        if !error.may_pass() {
+            report.errors.push(error.to_string());
+        }
+    }
+}
+
+async fn shop(
+    client: &Client,
+    character: &Character,
+    attempts: &mut Attempts<'_>,
+    report: &mut Report,
+    began: Instant,
+) -> Result<(), CallError> {
+    let Character { key, order, repeats } = character;
+    let token = attempts.until_answered(|| client.anonymous()).await?;
+    let clicked = Instant::now();
+    let answer = if *repeats {
+        double_click(client, &token, character, attempts, report).await?
+    } else {
+        attempts.until_answered(|| client.purchase(&token, key, order)).await?
+    };
+    match answer {
+        Answer::Refused { code, .. } => {
+            attempts.progress.refused();
+            report.times.refused.push(clicked.elapsed());
+            report.count(&code);
+        }
+        Answer::Purchase(purchase) => {
+            let (key, order) = (key.clone(), order.clone());
+            let start = Acknowledged { id: purchase.id, token, key, order };
+            report.acknowledged.push(start.clone());
+            let settled = settled(client, &start, attempts).await?;
+            note_outcome(&settled, attempts, report, clicked, began);
+            if *repeats {
+                report.repeats.note(repeat_differs(client, &start, attempts).await?);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn note_outcome(
+    settled: &Purchase,
+    attempts: &Attempts<'_>,
+    report: &mut Report,
+    clicked: Instant,
+    began: Instant,
+) {
+    let completed = settled.state == "COMPLETED";
+    attempts.progress.settled(completed);
+    if completed {
+        report.times.completed.push(clicked.elapsed());
+        report.completed_within = report.completed_within.max(began.elapsed());
+        report.count("completed");
+    } else if settled.state == "PARKED" {
+        report.count("parked");
+    } else {
+        report.count(settled.reason.as_ref().map_or("turned_back", |reason| &reason.code));
+    }
+}
+
+/// The same order twice at the same time. Where both are accepted, both must name one purchase. One that was refused beside
+/// one that was accepted is no contradiction: a unit may have come back in between.
+async fn double_click(
+    client: &Client,
+    token: &str,
+    character: &Character,
+    attempts: &mut Attempts<'_>,
+    report: &mut Report,
+) -> Result<Answer, CallError> {
+    let Character { key, order, .. } = character;
+    let mut impatient = Attempts { unavailable: 0, ..*attempts };
+    let (first, second) = tokio::join!(
+        attempts.until_answered(|| client.purchase(token, key, order)),
+        impatient.until_answered(|| client.purchase(token, key, order)),
+    );
+    attempts.unavailable += impatient.unavailable;
+    match (first?, second?) {
+        (Answer::Purchase(one), Answer::Purchase(other)) => {
+            report.repeats.note(differ(&one.id, &other.id, key));
+            Ok(Answer::Purchase(one))
+        }
+        (Answer::Refused { .. }, accepted @ Answer::Purchase(_)) => Ok(accepted),
+        (answer, _) => Ok(answer),
+    }
+}
+
+async fn settled(
+    client: &Client,
+    start: &Acknowledged,
+    attempts: &mut Attempts<'_>,
+) -> Result<Purchase, CallError> {
+    loop {
+        match attempts.until_answered(|| client.outcome(&start.token, &start.id)).await? {
+            Some(purchase) if purchase.is_settled() => return Ok(purchase),
+            Some(_) if Instant::now() < attempts.deadline => {}
+            Some(purchase) => {
+                let detail = format!("purchase {} is still {}", purchase.id, purchase.state);
+                return Err(CallError::Unavailable { retry_after: Duration::ZERO, detail });
+            }
+            None => {
+                let body = format!("purchase {} was acknowledged and is not there", start.id);
+                return Err(CallError::Unexpected { status: 404, body });
+            }
+        }
+    }
+}
+
+async fn repeat_differs(
+    client: &Client,
+    start: &Acknowledged,
+    attempts: &mut Attempts<'_>,
+) -> Result<Option<String>, CallError> {
+    let answer = attempts.until_answered(|| client.purchase(&start.token, &start.key, &start.order)).await?;
+    Ok(match answer {
+        Answer::Purchase(purchase) => differ(&start.id, &purchase.id, &start.key),
+        Answer::Refused { code, .. } => {
+            Some(format!("key {} named purchase {} and is now refused as {code}", start.key, start.id))
+        }
+    })
+}
+
+fn differ(one: &str, other: &str, key: &str) -> Option<String> {
+    (one != other).then(|| format!("key {key} names purchases {one} and {other}"))
+}
+
+/// The purchase is found, and a repeat of its start names it.
+pub(super) async fn check_one(client: &Client, start: &Acknowledged, patience: Duration, check: &mut Check) {
+    let progress = Progress::default();
+    let mut attempts = Attempts { deadline: Instant::now() + patience, progress: &progress, unavailable: 0 };
+    let found = attempts.until_answered(|| client.outcome(&start.token, &start.id)).await;
+    check.note(match found {
+        Ok(Some(_)) => None,
+        Ok(None) => Some(format!("purchase {} was acknowledged and is not there", start.id)),
+        Err(error) => Some(format!("purchase {} could not be asked for: {error}", start.id)),
+    });
+    let differs = repeat_differs(client, start, &mut attempts).await;
+    check.note(differs.unwrap_or_else(|error| Some(format!("key {} could not be repeated: {error}", start.key))));
+}
+
+/// Asking again while the other side is away, until a deadline.
+struct Attempts<'a> {
+    deadline: Instant,
+    progress: &'a Progress,
+    unavailable: u64,
+}
+
+impl Attempts<'_> {
+    async fn until_answered<T, F>(&mut self, mut call: impl FnMut() -> F) -> Result<T, CallError>
+    where
+        F: Future<Output = Result<T, CallError>>,
+    {
+        loop {
+            let error = match call().await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            if !error.may_pass() {
+                return Err(error);
+            }
+            self.unavailable += 1;
+            self.progress.unavailable();
+            let pause = error.pause();
+            // Out of patience: the last error is what the buyer takes home.
+            if timeout_at(self.deadline, sleep(pause)).await.is_err() {
+                return Err(error);
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The load driver: a crowd of buyers that behave like real ones, over nothing but HTTP.
+//!
+//! Read in this order: `client` (one buyer's requests and the answers they may get), `buyer` (what one buyer does),
+//! and here the crowd. What happened is in the [`Report`]; what is happening is in the [`Progress`].
+
+mod buyer;
+mod client;
+mod report;
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+pub use client::{Answer, CallError, Client, Order, OrderLine, Payment, Purchase, Reason};
+pub use report::{Acknowledged, Check, Progress, Report, Snapshot, Times, percentile_ms};
+
+/// Who comes, and what they do.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where buyers are served, such as `http://127.0.0.1:8080`.
+    pub base_url: String,
+    /// How many buyers come.
+    pub buyers: usize,
+    /// How many of them are busy at the same time.
+    pub in_flight: NonZeroUsize,
+    /// What each of them wants. The payment token is the buyer's own.
+    pub order: Order,
+    /// The share of buyers who send everything twice, 0 to 1.
+    pub repeat_share: f64,
+    /// The share of buyers whose card is declined, 0 to 1.
+    pub declined_share: f64,
+    /// How long a buyer tries again while the other side is away or busy; then it gives up.
+    pub patience: Duration,
+    /// Fixes which buyers repeat and which are declined.
+    pub seed: u64,
+}
+
+/// The driver can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// reqwest could not be set up.
+    #[error("the HTTP client could not be set up")]
+    Client(#[source] reqwest::Error),
+}
+
+/// Lets all buyers come and go. Ends early, with what happened so far, when `stop` turns true.
+pub async fn run(
+    settings: &Settings,
+    progress: &Arc<Progress>,
+    stop: &watch::Receiver<bool>,
+) -> Result<Report, DriverError> {
+    let client = Client::new(&settings.base_url, settings.in_flight.get()).map_err(DriverError::Client)?;
+    let next = Arc::new(AtomicUsize::new(0));
+    let began = Instant::now();
+    let mut workers = JoinSet::new();
+    for _ in 0..settings.in_flight.get().min(settings.buyers) {
+        let (client, settings) = (client.clone(), settings.clone());
+        let (next, progress, stop) = (Arc::clone(&next), Arc::clone(progress), stop.clone());
+        workers.spawn(async move { serve_buyers(&client, &settings, &next, &progress, stop, began).await });
+    }
+    let mut report = Report::default();
+    while let Some(finished) = workers.join_next().await {
+        match finished {
+            Ok(part) => report.merge(part),
+            Err(error) => report.errors.push(format!("a worker of the driver failed: {error}")),
+        }
+    }
+    report.elapsed = began.elapsed();
+    Ok(report)
+}
+
+/// One worker: buyer after buyer, until none is left.
+async fn serve_buyers(
+    client: &Client,
+    settings: &Settings,
+    next: &AtomicUsize,
+    progress: &Progress,
+    mut stop: watch::Receiver<bool>,
+    began: Instant,
+) -> Report {
+    let mut report = Report::default();
+    loop {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        if number >= settings.buyers || *stop.borrow() {
+            return report;
+        }
+        let visit = buyer::visit(client, settings, number, progress, &mut report, began);
+        tokio::select! {
+            () = visit => progress.buyer_left(),
+            () = stopped(&mut stop) => return report,
+        }
+    }
+}
+
+/// Completes once `stop` is true; never when nobody can say so any more.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Asks again for every purchase that was acknowledged: it must be there, and a repeat must name it.
+pub async fn check_acknowledged(
+    base_url: &str,
+    acknowledged: &[Acknowledged],
+    patience: Duration,
+) -> Result<Check, DriverError> {
+    let client = Client::new(base_url, CHECKS_IN_FLIGHT).map_err(DriverError::Client)?;
+    let mut check = Check::default();
+    let mut workers = JoinSet::new();
+    for part in acknowledged.chunks(acknowledged.len().div_ceil(CHECKS_IN_FLIGHT).max(1)) {
+        let (client, part) = (client.clone(), part.to_vec());
+        workers.spawn(async move {
+            let mut check = Check::default();
+            for start in &part {
+                buyer::check_one(&client, start, patience, &mut check).await;
+            }
+            check
+        });
+    }
+    while let Some(finished) = workers.join_next().await {
+        match finished {
+            Ok(part) => check.merge(part),
+            Err(error) => check.violations.push(format!("a worker of the driver failed: {error}")),
+        }
+    }
+    Ok(check)
+}
+
+const CHECKS_IN_FLIGHT: usize = 16;

@@ -1,0 +1,4 @@
+//! What speaks to Holdfast only by HTTP: the payment-gateway simulator and the load driver.
+
+pub mod driver;
+pub mod gateway_simulator;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::graph::{Definition, Phase, StepNode};
+use super::graph::{Definition, Phase};
 
 impl Definition {
     /// A Mermaid flowchart. Compensable steps are boxes, the pivot a rhombus, retriable steps rounded.
@@ -48,17 +48,13 @@ impl Definition {
         let mut drawn = Vec::new();
         for (later, node) in self.steps().iter().enumerate() {
             for earlier in &node.needs {
-                let others = node.needs.iter().filter(|other| *other != earlier);
-                let implied = others.into_iter().any(|other| self.reaches(earlier.0, self.step(*other)));
+                let followers = &self.step(*earlier).followers;
+                let implied = node.needs.iter().any(|other| followers.binary_search(other).is_ok());
                 if !implied {
                     drawn.push((earlier.0, later));
                 }
             }
         }
         drawn
-    }
-
-    fn reaches(&self, earlier: usize, node: &StepNode) -> bool {
-        node.needs.iter().any(|need| need.0 == earlier || self.reaches(earlier, self.step(*need)))
     }
 }

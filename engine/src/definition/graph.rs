@@ -7,6 +7,7 @@ use std::sync::Arc;
 use petgraph::Direction as Toward;
 use petgraph::algo::{tarjan_scc, toposort};
 use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::visit::Dfs;
 use sha2::{Digest, Sha256};
 
 use super::policy::Policy;
@@ -83,8 +84,8 @@ pub struct StepNode {
     pub step: Arc<dyn AnyStep>,
     /// The steps that must be done before it starts.
     pub needs: Vec<StepIndex>,
-    /// The steps that start only when it is done, and so are undone before it is.
-    pub needed_by: Vec<StepIndex>,
+    /// The steps that start only when it is done, however far, and so are undone before it is.
+    pub followers: Vec<StepIndex>,
 }
 
 /// Why a definition is not one.
@@ -324,13 +325,18 @@ impl DefinitionBuilder {
     }
 
     fn assemble(self, graph: &DiGraph<StepIndex, ()>, output: Source) -> Definition {
-        let neighbours = |index: usize, toward| {
-            let mut found: Vec<StepIndex> = graph
-                .neighbors_directed(NodeIndex::new(index), toward)
-                .map(|node| StepIndex(node.index()))
-                .collect();
-            found.sort();
-            found
+        let needs = |index: usize| {
+            let earlier = graph.neighbors_directed(NodeIndex::new(index), Toward::Incoming);
+            let mut needs: Vec<StepIndex> = earlier.map(|node| StepIndex(node.index())).collect();
+            needs.sort();
+            needs
+        };
+        let followers = |index: usize| {
+            let mut search = Dfs::new(graph, NodeIndex::new(index));
+            let found = std::iter::from_fn(|| search.next(graph)).map(|node| StepIndex(node.index()));
+            let mut followers: Vec<StepIndex> = found.filter(|found| found.0 != index).collect();
+            followers.sort();
+            followers
         };
         let nodes: Vec<StepNode> = self
             .steps
@@ -343,8 +349,8 @@ impl DefinitionBuilder {
                 policy: spec.policy,
                 inputs: spec.inputs,
                 step: spec.step,
-                needs: neighbours(index, Toward::Incoming),
-                needed_by: neighbours(index, Toward::Outgoing),
+                needs: needs(index),
+                followers: followers(index),
             })
             .collect();
         let by_name =

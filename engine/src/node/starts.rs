@@ -168,13 +168,8 @@ impl Node {
         if let Some(mut resident) = self.registry.get(&id.ident())
             && resident.id == id
         {
-            let settled = resident.stage.wait_for(|stage| match stage {
-                Stage::Volatile => false,
-                Stage::Durable(view) => view.is_settled(),
-                Stage::Discarded(_) => true,
-            });
-            // Whatever came first, the view below says what is.
-            let _settled = self.runtime.within(limit, settled).await;
+            // Whatever comes first, the view below says what is.
+            let _settled_in_time = self.runtime.within(limit, settled(&mut resident)).await;
             return self.view(id).await;
         }
         self.poll(id, limit).await
@@ -193,4 +188,14 @@ impl Node {
             self.runtime.sleep(PAUSE.min(left)).await;
         }
     }
+}
+
+/// Completes once the workflow is settled, was discarded, or is no longer driven.
+async fn settled(resident: &mut Resident) {
+    let settled = |stage: &Stage| match stage {
+        Stage::Volatile => false,
+        Stage::Durable(view) => view.is_settled(),
+        Stage::Discarded(_) => true,
+    };
+    let _no_longer_driven = resident.stage.wait_for(settled).await.is_err();
 }

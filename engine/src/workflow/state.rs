@@ -505,8 +505,7 @@ impl WorkflowState {
 
     /// `holds` for every step that comes after this one, however far.
     pub(crate) fn all_after(&self, index: StepIndex, holds: &impl Fn(StepIndex) -> bool) -> bool {
-        let needed_by = &self.definition.step(index).needed_by;
-        needed_by.iter().all(|later| holds(*later) && self.all_after(*later, holds))
+        self.definition.step(index).followers.iter().all(|later| holds(*later))
     }
 
     fn attempting(

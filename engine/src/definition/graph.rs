@@ -182,6 +182,15 @@ impl DefinitionBuilder {
         StepIndex(self.steps.len() - 1)
     }
 
+    /// The name of the step that a value comes from, or `input`.
+    pub(super) fn name_of(&self, source: Source) -> String {
+        let step = match source {
+            Source::Input => None,
+            Source::Step(index) => self.steps.get(index.0),
+        };
+        step.map_or_else(|| "input".to_owned(), |step| step.name.clone())
+    }
+
     /// `later` starts only when `earlier` is done.
     pub fn edge(&mut self, earlier: StepIndex, later: StepIndex) {
         self.edges.push((earlier, later));
@@ -373,7 +382,7 @@ fn is_name(name: &str) -> bool {
     (1..=60).contains(&name.len()) && name.bytes().all(allowed)
 }
 
-/// A hash of what a workflow in flight depends on: names, phases, inputs, order and durability; not of delays or time-outs, which
+/// A hash of what a workflow in flight depends on: names, phases, inputs and order; not of durability, delays or time-outs, which
 /// may change under a running workflow.
 fn hash_of(name: &str, version: u32, nodes: &[StepNode], output: Source) -> u64 {
     use std::fmt::Write as _;

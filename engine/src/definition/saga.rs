@@ -197,16 +197,32 @@ impl<I: Serialize + DeserializeOwned + Send + 'static, P> Saga<I, P> {
 
     /// `later` starts only when `earlier` is done, though it takes nothing from it.
     pub fn order<A, B>(&mut self, earlier: &Handle<A>, later: &Handle<B>) {
+        let step = self.builder.name_of(if self.owns(&later.saga) { later.source } else { earlier.source });
+        self.check_owned(step.clone(), &earlier.saga);
+        self.check_owned(step, &later.saga);
         if let (Source::Step(earlier), Source::Step(later)) = (earlier.source, later.source) {
             self.builder.edge(earlier, later);
         }
     }
 
     /// Checks the whole and returns the definition; `output` is what a completed workflow gives.
-    pub fn finish<T>(self, output: &Handle<T>) -> Result<Definition, DefinitionError> {
+    pub fn finish<T>(mut self, output: &Handle<T>) -> Result<Definition, DefinitionError> {
+        self.check_owned("output".to_owned(), &output.saga);
         match self.foreign {
             Some(error) => Err(error),
             None => self.builder.build(output.source),
+        }
+    }
+
+    /// Two sagas of one name are still two.
+    fn owns(&self, saga: &Arc<str>) -> bool {
+        Arc::ptr_eq(saga, &self.name)
+    }
+
+    /// Keeps the first use of a handle that belongs to another saga, for [`Saga::finish`] to report.
+    fn check_owned(&mut self, step: String, saga: &Arc<str>) {
+        if !self.owns(saga) {
+            self.foreign.get_or_insert(DefinitionError::ForeignHandle { step, saga: saga.to_string() });
         }
     }
 
@@ -237,10 +253,7 @@ impl<I: Serialize + DeserializeOwned + Send + 'static, P> Saga<I, P> {
     ) -> Handle<T> {
         let mut sources = Vec::new();
         for (source, saga) in inputs.sources() {
-            if saga != self.name {
-                let error = DefinitionError::ForeignHandle { step: name.clone(), saga: saga.to_string() };
-                self.foreign.get_or_insert(error);
-            }
+            self.check_owned(name.clone(), &saga);
             sources.push(source);
         }
         let index =

@@ -1,7 +1,7 @@
 //! A store in memory that keeps to the contract of [`Store`] and fails when a test tells it to. It outlives the engines that
 //! use it, as a database does.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,7 +34,11 @@ struct Owned {
     epoch: u64,
     lease_until: Timestamp,
     position: JournalPosition,
+    /// The epoch of the last batch.
+    written_under: u64,
     events: Vec<StoredEvent>,
+    /// The records that there are: a workflow has each number once.
+    numbers: HashSet<(WorkflowId, u32)>,
 }
 
 #[derive(Default)]
@@ -138,6 +142,10 @@ impl MemoryJournal {
             let rows = RefusedRows::Changes(change.table.name);
             return Err(CommitError::RowRefused { rows, cause: "a guard said no".into() });
         }
+        if batch.events.iter().any(|event| owned.numbers.contains(&(event.workflow, event.seq))) {
+            let cause = "a record of this number exists".to_owned();
+            return Err(CommitError::RowRefused { rows: RefusedRows::Events, cause });
+        }
         for head in &batch.workflows {
             tables.workflows.insert(head.id.ident(), head.clone());
         }
@@ -150,6 +158,7 @@ impl MemoryJournal {
         for event in &batch.events {
             owned.position.last_seq += 1;
             assert_eq!(event.partition_seq, owned.position.last_seq, "events are numbered without a gap");
+            owned.numbers.insert((event.workflow, event.seq));
             owned.events.push(StoredEvent {
                 workflow: event.workflow,
                 seq: event.seq,
@@ -161,6 +170,7 @@ impl MemoryJournal {
         }
         let written = batch.changes.iter().map(|change| (change.table.name.to_owned(), format!("{:?}", change.kind)));
         tables.changes.extend(written);
+        owned.written_under = owned.epoch;
         owned.position.batch = batch.number;
         owned.position.published_seq = batch.published_seq;
         Ok(())
@@ -188,8 +198,15 @@ impl Journal for MemoryJournal {
     }
 
     async fn position(&mut self) -> Result<JournalPosition, StoreError> {
-        let tables = self.store.up("reading a journal's position")?;
-        Ok(tables.partitions.get(&self.lease.partition.0).map(|owned| owned.position).unwrap_or_default())
+        const DOING: &str = "reading a journal's position";
+        let tables = self.store.up(DOING)?;
+        let Some(owned) = tables.partitions.get(&self.lease.partition.0) else { return Ok(JournalPosition::default()) };
+        // Once another owner has written, the position no longer tells whether a batch of ours was among its ancestors.
+        if ![owned.epoch, owned.written_under].contains(&self.lease.epoch.0) {
+            let cause = "another node has the partition".into();
+            return Err(StoreError::Unavailable { doing: DOING, cause });
+        }
+        Ok(owned.position)
     }
 }
 

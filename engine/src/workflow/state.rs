@@ -430,27 +430,32 @@ impl WorkflowState {
         };
         if let Some(index) = step {
             let progress = &mut self.steps[index.0];
-            match &mut progress.action {
-                StepState::Attempting { not_before, .. } => *not_before = record.at,
-                // A step past the pivot that was refused: the operator has seen to it that it may be tried again.
-                StepState::Failed { attempt, effect_may_exist } if turning_back.is_none() => {
-                    progress.action = StepState::Attempting {
-                        attempt: *attempt + 1,
-                        not_before: record.at,
-                        effect_may_exist: *effect_may_exist,
-                    };
-                }
-                _ => {}
+            if let StepState::Attempting { not_before, .. } = &mut progress.action {
+                *not_before = record.at;
             }
             if let Undo::Attempting { not_before, .. } = &mut progress.undo {
                 *not_before = record.at;
             }
+        }
+        if turning_back.is_none() {
+            self.reopen_refused(record);
         }
         match turning_back {
             Some(reason) => self.go_back(reason),
             None => self.phase = Phase::Running,
         }
         Ok(())
+    }
+
+    /// Steps from which there is no way back and that were refused, be it one or several: the operator has seen to it that
+    /// they may be tried again.
+    fn reopen_refused(&mut self, record: &Record) {
+        for progress in &mut self.steps {
+            if let StepState::Failed { attempt, effect_may_exist } = progress.action {
+                let attempt = attempt + 1;
+                progress.action = StepState::Attempting { attempt, not_before: record.at, effect_may_exist };
+            }
+        }
     }
 
     /// Records that the attempts named in the record may begin.
@@ -549,7 +554,15 @@ impl WorkflowState {
     }
 
     fn turn_back_or_park(&mut self, index: StepIndex, reason: Refusal) {
-        if self.definition.step(index).phase == StepPhase::Retriable {
+        let effect_may_exist =
+            matches!(self.steps[index.0].action, StepState::Failed { effect_may_exist: true, .. });
+        let no_way_back = match self.definition.step(index).phase {
+            StepPhase::Compensable => false,
+            // It answered, but the store refused the rows that go with the answer.
+            StepPhase::Pivot => effect_may_exist,
+            StepPhase::Retriable => true,
+        };
+        if no_way_back {
             return self.park(Some(index), StepError::new(reason.code, reason.message));
         }
         match &mut self.phase {

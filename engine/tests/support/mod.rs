@@ -1,6 +1,13 @@
 //! One-line set-up for tests of the engine: a saga of scripted steps over a store in memory, on Tokio's paused clock.
 #![expect(dead_code, reason = "each test file uses a part of this")]
 
+pub mod dice;
+pub mod effects;
+pub mod flaky;
+pub mod lives;
+pub mod site;
+pub mod untyped;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -66,9 +66,10 @@ impl MySqlDriver {
         match tokio::time::timeout(CONNECT_TIMEOUT, open).await {
             Ok(Ok(connection)) => Ok(connection),
             // Whatever the reason, nothing was asked yet.
-            Ok(Err(error)) => {
-                Err(DriverError::new(ErrorKind::Unavailable, driver_error::<MySql>(&error).cause))
-            }
+            Ok(Err(error)) => Err(DriverError::new(
+                ErrorKind::Unavailable,
+                driver_error::<MySql>(&error).cause,
+            )),
             Err(_elapsed) => Err(DriverError::timed_out(CONNECT_TIMEOUT)),
         }
     }
@@ -91,21 +92,38 @@ impl Driver for MySqlDriver {
             Role::Journal => &self.journals,
         };
         let permit = pool.permit().await?;
-        let limit = if role == Role::Migration { MIGRATION_TIMEOUT } else { STATEMENT_TIMEOUT };
+        let limit = if role == Role::Migration {
+            MIGRATION_TIMEOUT
+        } else {
+            STATEMENT_TIMEOUT
+        };
         let home = Some(Arc::clone(pool));
         while let Some((idle, mut connection)) = pool.take() {
             if idle < IDLE_CHECK_AFTER || is_alive(&mut connection).await {
-                return Ok(Box::new(MySqlSession { connection, home, limit, _permit: permit }));
+                return Ok(Box::new(MySqlSession {
+                    connection,
+                    home,
+                    limit,
+                    _permit: permit,
+                }));
             }
         }
         let connection = self.open().await?;
-        Ok(Box::new(MySqlSession { connection, home, limit, _permit: permit }))
+        Ok(Box::new(MySqlSession {
+            connection,
+            home,
+            limit,
+            _permit: permit,
+        }))
     }
 }
 
 async fn is_alive(connection: &mut MySqlConnection) -> bool {
     use sqlx::Connection as _;
-    matches!(tokio::time::timeout(CONNECT_TIMEOUT, connection.ping()).await, Ok(Ok(())))
+    matches!(
+        tokio::time::timeout(CONNECT_TIMEOUT, connection.ping()).await,
+        Ok(Ok(()))
+    )
 }
 
 /// A connection in use.
@@ -119,7 +137,12 @@ pub(super) struct MySqlSession {
 impl MySqlSession {
     /// A connection that no pool waits for.
     pub const fn alone(connection: MySqlConnection) -> Self {
-        Self { connection, home: None, limit: STATEMENT_TIMEOUT, _permit: None }
+        Self {
+            connection,
+            home: None,
+            limit: STATEMENT_TIMEOUT,
+            _permit: None,
+        }
     }
 }
 
@@ -162,7 +185,10 @@ impl Backend for MySql {
             }
             _ => return Ok(Cell::Other(kind)),
         };
-        decoded.map_err(|source| sqlx::Error::ColumnDecode { index: column.to_string(), source })
+        decoded.map_err(|source| sqlx::Error::ColumnDecode {
+            index: column.to_string(),
+            source,
+        })
     }
 
     fn classify(error: &dyn sqlx::error::DatabaseError) -> ErrorKind {

@@ -13,8 +13,9 @@ use super::sql::connect::{ConnectError, ConnectOptions};
 use super::sql::database::SqlDatabase;
 use super::sql::driver::{CONNECT_TIMEOUT, Connection as _, DriverError, STATEMENT_TIMEOUT};
 
-/// The server's own words are quoted in errors up to here.
-const NEEDED: &str = "use MySQL 8.0.16 or later, or MariaDB 10.6 or later, with row-based or mixed binary logging";
+/// What is asked of a server.
+const NEEDED: &str =
+    "use MySQL 8.0.16 or later, or MariaDB 10.6 or later, with row-based or mixed binary logging";
 
 /// Connects to the database of this URL, `mysql://user:password@host:port/database`, and makes the database if it is not
 /// there and the user may.
@@ -25,7 +26,11 @@ pub async fn connect(url: &str, options: &ConnectOptions) -> Result<SqlDatabase,
         other => other.map_err(|error| server.explain(error))?,
     };
     let limits = server.inspect(session).await?;
-    Ok(SqlDatabase::new(MySqlDriver::new(server.options, limits, options)))
+    Ok(SqlDatabase::new(MySqlDriver::new(
+        server.options,
+        limits,
+        options,
+    )))
 }
 
 /// A server and the database on it that a URL names.
@@ -52,7 +57,8 @@ impl Server {
         let options = MySqlConnectOptions::from_str(url).map_err(|error| bad(error.to_string()))?;
         let database = options.get_database().unwrap_or_default().to_owned();
         if !is_plain(&database) {
-            let cause = "the database's name after the last / must be 1 to 64 letters, digits, - or _";
+            let cause =
+                "the database's name after the last / must be 1 to 64 letters, digits, - or _";
             return Err(bad(cause.to_owned()));
         }
         let address = format!("{}:{}", options.get_host(), options.get_port());
@@ -64,19 +70,24 @@ impl Server {
             .no_engine_substitution(false)
             .statement_cache_capacity(0)
             .disable_statement_logging();
-        Ok(Self { options, address, database })
+        Ok(Self {
+            options,
+            address,
+            database,
+        })
     }
 
     async fn open(&self, options: &MySqlConnectOptions) -> Result<MySqlConnection, Opening> {
         match tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await {
             Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(sqlx::Error::Database(error))) => {
-                Err(Opening::Database(errors::number(error.as_ref()), error.to_string()))
-            }
+            Ok(Err(sqlx::Error::Database(error))) => Err(Opening::Database(
+                errors::number(error.as_ref()),
+                error.to_string(),
+            )),
             Ok(Err(error)) => Err(Opening::Network(error.to_string())),
-            Err(_elapsed) => {
-                Err(Opening::Network(DriverError::timed_out(CONNECT_TIMEOUT).cause))
-            }
+            Err(_elapsed) => Err(Opening::Network(
+                DriverError::timed_out(CONNECT_TIMEOUT).cause,
+            )),
         }
     }
 
@@ -86,9 +97,8 @@ impl Server {
             database: self.database.clone(),
             cause,
         };
-        let server = MySqlConnectOptions::from_url(&self.options.clone().database("mysql").to_url_lossy());
-        let server = server.map_err(|_| unknown(missing))?.database("");
-        let mut session = self.open(&server).await.map_err(|error| self.explain(error))?;
+        let server = self.options.clone().database("");
+        let mut session = self.open(&server).await.map_err(|_| unknown(missing))?;
         // The name is plain: `parse` has looked.
         let sql = format!(
             "CREATE DATABASE IF NOT EXISTS `{}` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
@@ -102,7 +112,9 @@ impl Server {
         }
         // The server closes it if this fails.
         let _ = session.close().await;
-        self.open(&self.options).await.map_err(|error| self.explain(error))
+        self.open(&self.options)
+            .await
+            .map_err(|error| self.explain(error))
     }
 
     fn explain(&self, error: Opening) -> ConnectError {
@@ -111,18 +123,26 @@ impl Server {
             Opening::Network(cause) => ConnectError::Unreachable { address, cause },
             Opening::Database(1045 | 1698, cause) => {
                 let user = self.options.get_username().to_owned();
-                ConnectError::AccessDenied { address, user, cause }
+                ConnectError::AccessDenied {
+                    address,
+                    user,
+                    cause,
+                }
             }
-            Opening::Database(1044 | 1049, cause) => {
-                ConnectError::UnknownDatabase { database: self.database.clone(), cause }
-            }
+            Opening::Database(1044 | 1049, cause) => ConnectError::UnknownDatabase {
+                database: self.database.clone(),
+                cause,
+            },
             Opening::Database(_, cause) => ConnectError::Refused { address, cause },
         }
     }
 
     /// Checks that this server can do what is asked of it.
     async fn inspect(&self, session: MySqlConnection) -> Result<Limits, ConnectError> {
-        let refused = |cause: String| ConnectError::Refused { address: self.address.clone(), cause };
+        let refused = |cause: String| ConnectError::Refused {
+            address: self.address.clone(),
+            cause,
+        };
         let mut session = MySqlSession::alone(session);
         let sql = "SELECT VERSION(), @@max_allowed_packet, COALESCE(@@log_bin, 0), @@binlog_format";
         let outcomes = session
@@ -137,13 +157,21 @@ impl Server {
         let format = row.text(3).map_err(|error| refused(error.to_string()))?;
         if !is_supported(version) {
             let what = format!("it is version {version}");
-            return Err(ConnectError::Unsupported { what, needed: NEEDED });
+            return Err(ConnectError::Unsupported {
+                what,
+                needed: NEEDED,
+            });
         }
         if logs && format.eq_ignore_ascii_case("STATEMENT") {
             let what = "its binlog_format is STATEMENT".to_owned();
-            return Err(ConnectError::Unsupported { what, needed: NEEDED });
+            return Err(ConnectError::Unsupported {
+                what,
+                needed: NEEDED,
+            });
         }
-        Ok(Limits { packet_bytes_max: usize::try_from(packet).unwrap_or(1 << 20) })
+        Ok(Limits {
+            packet_bytes_max: usize::try_from(packet).unwrap_or(1 << 20),
+        })
     }
 }
 
@@ -171,7 +199,13 @@ mod tests {
 
     #[test]
     fn old_servers_are_told_from_new_ones() {
-        for version in ["9.7.4-2", "8.0.16", "8.4.3-cloud", "10.11.18-MariaDB-0+deb12u1-log", "5.5.5-10.6.1-MariaDB"] {
+        for version in [
+            "9.7.4-2",
+            "8.0.16",
+            "8.4.3-cloud",
+            "10.11.18-MariaDB-0+deb12u1-log",
+            "5.5.5-10.6.1-MariaDB",
+        ] {
             assert!(is_supported(version), "{version}");
         }
         for version in ["5.7.44-log", "8.0.15", "10.5.9-MariaDB", "nonsense"] {
@@ -181,8 +215,15 @@ mod tests {
 
     #[test]
     fn a_bad_url_is_told_without_its_password() {
-        for url in ["postgres://u:secret@h/d", "mysql://u:secret@h:3306", "mysql://u:secret@h/a`b", "mysql://u:secret@h:x/d"] {
-            let Err(error) = Server::parse(url) else { panic!("{url} was taken") };
+        for url in [
+            "postgres://u:secret@h/d",
+            "mysql://u:secret@h:3306",
+            "mysql://u:secret@h/a`b",
+            "mysql://u:secret@h:x/d",
+        ] {
+            let Err(error) = Server::parse(url) else {
+                panic!("{url} was taken")
+            };
             assert!(!error.to_string().contains("secret"), "{error}");
         }
     }

@@ -64,7 +64,10 @@ fn fence(dialect: Dialect, Writer { lease, opened }: Writer<'_>, batch: &Batch) 
             ") ON CONFLICT (partition_id) DO UPDATE SET epoch = excluded.epoch, batch_no = "
         }
     });
-    text.sql("CASE WHEN opened = ").number(opened).sql(" AND batch_no + 1 = ").number(batch.number);
+    text.sql("CASE WHEN opened = ")
+        .number(opened)
+        .sql(" AND batch_no + 1 = ")
+        .number(batch.number);
     if let Some(first) = batch.events.first() {
         text.sql(" AND last_seq + 1 = ").number(first.partition_seq);
     }
@@ -73,7 +76,11 @@ fn fence(dialect: Dialect, Writer { lease, opened }: Writer<'_>, batch: &Batch) 
         text.sql(", last_seq = ").number(last_seq);
     }
     text.sql(", published_seq = ").number(batch.published_seq);
-    Statement { text: text.finish(), part: Part::Fence, matched: None }
+    Statement {
+        text: text.finish(),
+        part: Part::Fence,
+        matched: None,
+    }
 }
 
 fn insert_workflows(statements: &mut Vec<Statement>, dialect: Dialect, workflows: &[Head]) {
@@ -83,18 +90,31 @@ fn insert_workflows(statements: &mut Vec<Statement>, dialect: Dialect, workflows
              label, request_hash, created_us, updated_us)",
         );
     };
-    insert_rows(statements, dialect, Part::Workflows, head, workflows, |text, workflow| {
-        text.bytes(&workflow.id.ident()).sql(", ").number(workflow.id.partition().0).sql(", ");
-        text.text(&workflow.definition.name).sql(", ");
-        text.number(workflow.definition.version).sql(", ");
-        // The hash is 64 bits of noise; the column is signed.
-        text.number(workflow.definition.hash.cast_signed()).sql(", ");
-        text.text(workflow.status.as_str()).sql(", ");
-        text.optional_text(workflow.reason.as_deref()).sql(", ");
-        text.optional_text(workflow.label.as_deref()).sql(", ");
-        text.bytes(&workflow.request_hash).sql(", ");
-        text.number(workflow.created_at.0).sql(", ").number(workflow.updated_at.0);
-    });
+    insert_rows(
+        statements,
+        dialect,
+        Part::Workflows,
+        head,
+        workflows,
+        |text, workflow| {
+            text.bytes(&workflow.id.ident())
+                .sql(", ")
+                .number(workflow.id.partition().0)
+                .sql(", ");
+            text.text(&workflow.definition.name).sql(", ");
+            text.number(workflow.definition.version).sql(", ");
+            // The hash is 64 bits of noise; the column is signed.
+            text.number(workflow.definition.hash.cast_signed())
+                .sql(", ");
+            text.text(workflow.status.as_str()).sql(", ");
+            text.optional_text(workflow.reason.as_deref()).sql(", ");
+            text.optional_text(workflow.label.as_deref()).sql(", ");
+            text.bytes(&workflow.request_hash).sql(", ");
+            text.number(workflow.created_at.0)
+                .sql(", ")
+                .number(workflow.updated_at.0);
+        },
+    );
 }
 
 fn insert_events(statements: &mut Vec<Statement>, dialect: Dialect, events: &[EventRow]) {
@@ -103,12 +123,26 @@ fn insert_events(statements: &mut Vec<Statement>, dialect: Dialect, events: &[Ev
             "INSERT INTO events (partition_id, partition_seq, workflow_id, seq, kind, at_us, payload)",
         );
     };
-    insert_rows(statements, dialect, Part::Events, head, events, |text, event| {
-        text.number(event.workflow.partition().0).sql(", ");
-        text.number(event.partition_seq).sql(", ");
-        text.bytes(event.workflow.bytes()).sql(", ").number(event.seq).sql(", ");
-        text.text(event.kind).sql(", ").number(event.at.0).sql(", ").text(&event.payload);
-    });
+    insert_rows(
+        statements,
+        dialect,
+        Part::Events,
+        head,
+        events,
+        |text, event| {
+            text.number(event.workflow.partition().0).sql(", ");
+            text.number(event.partition_seq).sql(", ");
+            text.bytes(event.workflow.bytes())
+                .sql(", ")
+                .number(event.seq)
+                .sql(", ");
+            text.text(event.kind)
+                .sql(", ")
+                .number(event.at.0)
+                .sql(", ")
+                .text(&event.payload);
+        },
+    );
 }
 
 /// One UPDATE for the heads that get the same status and reason.
@@ -123,7 +157,9 @@ fn update_heads(statements: &mut Vec<Statement>, dialect: Dialect, heads: &[Head
     for ((status, reason), mut heads) in alike {
         heads.sort_by_key(|head| head.id.ident());
         statements.extend(
-            heads.chunks(HEADS_MAX).map(|heads| update_alike(dialect, status, reason, heads)),
+            heads
+                .chunks(HEADS_MAX)
+                .map(|heads| update_alike(dialect, status, reason, heads)),
         );
     }
 }
@@ -139,12 +175,19 @@ fn update_alike(
     text.sql(", reason = ").optional_text(reason);
     text.sql(", updated_us = CASE ident");
     for head in heads {
-        text.sql(" WHEN ").bytes(&head.id.ident()).sql(" THEN ").number(head.updated_at.0);
+        text.sql(" WHEN ")
+            .bytes(&head.id.ident())
+            .sql(" THEN ")
+            .number(head.updated_at.0);
     }
     text.sql(" END WHERE ident IN (");
     text.list(heads, |text, head| {
         text.bytes(&head.id.ident());
     });
     text.sql(")");
-    Statement { text: text.finish(), part: Part::Events, matched: Some(heads.len() as u64) }
+    Statement {
+        text: text.finish(),
+        part: Part::Events,
+        matched: Some(heads.len() as u64),
+    }
 }

@@ -21,15 +21,22 @@ pub(crate) fn append(
     for Group { table, work, .. } in group(changes)? {
         match work {
             Work::Insert(rows) => insert(statements, dialect, table, rows),
-            Work::Add(rows) => statements
-                .extend(rows.into_iter().map(|(key, sums)| add(dialect, table, key, &sums))),
+            Work::Add(rows) => statements.extend(
+                rows.into_iter()
+                    .map(|(key, sums)| add(dialect, table, key, &sums)),
+            ),
             Work::Set { values, keys } => {
                 let keys: Vec<_> = keys.into_iter().collect();
-                statements
-                    .extend(keys.chunks(KEYS_MAX).map(|keys| set(dialect, table, values, keys)));
+                statements.extend(
+                    keys.chunks(KEYS_MAX)
+                        .map(|keys| set(dialect, table, values, keys)),
+                );
             }
             Work::Delete(keys) => {
-                statements.extend(keys.chunks(KEYS_MAX).map(|keys| delete(dialect, table, keys)));
+                statements.extend(
+                    keys.chunks(KEYS_MAX)
+                        .map(|keys| delete(dialect, table, keys)),
+                );
             }
         }
     }
@@ -49,11 +56,18 @@ fn insert(
         });
         text.sql(")");
     };
-    insert_rows(statements, dialect, Part::Changes(table.name), head, rows, |text, (key, values)| {
-        text.list(key.iter().chain(values), |text, value| {
-            text.value(value);
-        });
-    });
+    insert_rows(
+        statements,
+        dialect,
+        Part::Changes(table.name),
+        head,
+        rows,
+        |text, (key, values)| {
+            text.list(key.iter().chain(values), |text, value| {
+                text.value(value);
+            });
+        },
+    );
 }
 
 fn add(
@@ -64,7 +78,11 @@ fn add(
 ) -> Statement {
     update(dialect, table, &[key], |text| {
         text.list(sums, |text, (column, sum)| {
-            text.name(column).sql(" = ").name(column).sql(" + ").number(*sum);
+            text.name(column)
+                .sql(" = ")
+                .name(column)
+                .sql(" + ")
+                .number(*sum);
         });
     })
 }
@@ -144,8 +162,11 @@ mod tests {
     use crate::store::change::ChangeKind;
     use crate::workflow::Refusal;
 
-    const COUPONS: Table =
-        Table { name: "coupons", key: &["campaign", "buyer"], columns: &["state"] };
+    const COUPONS: Table = Table {
+        name: "coupons",
+        key: &["campaign", "buyer"],
+        columns: &["state"],
+    };
 
     fn texts(dialect: Dialect, changes: &[(i64, ChangeKind)]) -> Vec<String> {
         let changes: Vec<_> = changes
@@ -159,7 +180,10 @@ mod tests {
             .collect();
         let mut statements = Vec::new();
         append(&mut statements, dialect, &changes).expect("well formed");
-        statements.into_iter().map(|statement| statement.text).collect()
+        statements
+            .into_iter()
+            .map(|statement| statement.text)
+            .collect()
     }
 
     #[test]

@@ -13,7 +13,10 @@ pub struct ConnectOptions {
 
 impl Default for ConnectOptions {
     fn default() -> Self {
-        Self { readers_max: 8, writers_max: 4 }
+        Self {
+            readers_max: 8,
+            writers_max: 4,
+        }
     }
 }
 
@@ -21,13 +24,17 @@ impl Default for ConnectOptions {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ConnectError {
     /// The URL is not one of a database.
-    #[error("the database URL can't be used ({cause}): write it as mysql://user:password@host:3306/database")]
+    #[error(
+        "the database URL can't be used ({cause}): write it as mysql://user:password@host:3306/database"
+    )]
     BadUrl {
         /// What is wrong with it, without the URL itself: it holds a password.
         cause: String,
     },
     /// Nothing answers there.
-    #[error("no database answers at {address} ({cause}): start it, or correct the host and port in the database URL")]
+    #[error(
+        "no database answers at {address} ({cause}): start it, or correct the host and port in the database URL"
+    )]
     Unreachable {
         /// Host and port.
         address: String,
@@ -35,7 +42,9 @@ pub enum ConnectError {
         cause: String,
     },
     /// The user or the password is wrong.
-    #[error("the database at {address} refuses user `{user}`: correct user and password in the database URL ({cause})")]
+    #[error(
+        "the database at {address} refuses user `{user}`: correct user and password in the database URL ({cause})"
+    )]
     AccessDenied {
         /// Host and port.
         address: String,
@@ -45,7 +54,9 @@ pub enum ConnectError {
         cause: String,
     },
     /// The database is not there and may not be made.
-    #[error("database `{database}` does not exist and could not be created ({cause}): create it, or grant its user CREATE")]
+    #[error(
+        "database `{database}` does not exist and could not be created ({cause}): create it, or grant its user CREATE"
+    )]
     UnknownDatabase {
         /// Its name.
         database: String,
@@ -110,9 +121,11 @@ impl Durability {
     #[must_use]
     pub fn survives_power_loss(&self) -> bool {
         match self {
-            Self::MySql { flush_log_at_trx_commit, sync_binlog, binary_log } => {
-                *flush_log_at_trx_commit == 1 && (*sync_binlog == 1 || !binary_log)
-            }
+            Self::MySql {
+                flush_log_at_trx_commit,
+                sync_binlog,
+                binary_log,
+            } => *flush_log_at_trx_commit == 1 && (*sync_binlog == 1 || !binary_log),
             Self::Sqlite { synchronous, .. } => *synchronous >= 2,
         }
     }

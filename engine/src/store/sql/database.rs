@@ -26,11 +26,19 @@ pub struct SqlDatabase {
 
 impl SqlDatabase {
     pub(crate) fn new(driver: Arc<dyn Driver>) -> Self {
-        Self { driver, former_leases_ended: Arc::default() }
+        Self {
+            driver,
+            former_leases_ended: Arc::default(),
+        }
     }
 
     pub(crate) fn driver(&self) -> &dyn Driver {
         self.driver.as_ref()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn shared_driver(&self) -> Arc<dyn Driver> {
+        Arc::clone(&self.driver)
     }
 
     pub(crate) fn means(&self, doing: &'static str) -> Means {
@@ -70,15 +78,26 @@ impl SqlDatabase {
         let text = bind(self.dialect(), sql, parameters)
             .map_err(|cause| StoreError::Corrupt { doing, cause })?;
         let outcomes = self.read(doing, text).await?;
-        Ok(outcomes.into_iter().next().map(|outcome| outcome.rows).unwrap_or_default())
+        Ok(outcomes
+            .into_iter()
+            .next()
+            .map(|outcome| outcome.rows)
+            .unwrap_or_default())
     }
 
     /// Makes all the changes, or none, in one transaction of its own, by the same code as a journal's batch. Runs to its end
     /// also when the caller goes away. On [`StoreError::Lost`] it may have happened.
-    pub async fn transact(&self, doing: &'static str, changes: &[Change]) -> Result<(), CommitError> {
+    pub async fn transact(
+        &self,
+        doing: &'static str,
+        changes: &[Change],
+    ) -> Result<(), CommitError> {
         let mut statements = Vec::new();
         changes::append(&mut statements, self.dialect(), changes).map_err(|error| {
-            let cause = format!("a change of `{}` is malformed: {}", error.table, error.cause);
+            let cause = format!(
+                "a change of `{}` is malformed: {}",
+                error.table, error.cause
+            );
             StoreError::Corrupt { doing, cause }
         })?;
         let database = self.clone();
@@ -111,8 +130,10 @@ impl SqlDatabase {
         let outcomes = self.on(Role::Write, doing, sql.to_owned()).await;
         let outcomes = outcomes.map_err(|error| error.without_effect(doing))?;
         let mut rows = outcomes.iter().flat_map(|outcome| &outcome.rows);
-        let missing =
-            || StoreError::Corrupt { doing, cause: "the database gave no value".to_owned() };
+        let missing = || StoreError::Corrupt {
+            doing,
+            cause: "the database gave no value".to_owned(),
+        };
         let first = rows.next().ok_or_else(missing)?;
         Ok(match self.dialect() {
             Dialect::MySql => Durability::MySql {
@@ -135,9 +156,12 @@ impl SqlDatabase {
         }
         let end = || async {
             let text = "UPDATE partitions SET lease_until_us = 0".to_owned();
-            self.write(doing, text).await.map(|_| ()).map_err(|error| error.with_effect(doing))
+            self.write(doing, text)
+                .await
+                .map(|_| ())
+                .map_err(|error| error.with_effect(doing))
         };
-        self.former_leases_ended.get_or_try_init(end).await.map(|()| ())
+        self.former_leases_ended.get_or_try_init(end).await.copied()
     }
 
     /// Runs reads on a connection for reads.
@@ -146,7 +170,9 @@ impl SqlDatabase {
         doing: &'static str,
         text: String,
     ) -> Result<Vec<Outcome>, StoreError> {
-        self.on(Role::Read, doing, text).await.map_err(|error| error.without_effect(doing))
+        self.on(Role::Read, doing, text)
+            .await
+            .map_err(|error| error.without_effect(doing))
     }
 
     /// Runs writes, each of which stands for itself.

@@ -14,7 +14,7 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A round trip takes at most this long; then the connection is given up.
 pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A migration takes at most this long: an index over ten million rows takes minutes.
-pub(crate) const MIGRATION_TIMEOUT: Duration = Duration::from_secs(3600);
+pub(crate) const MIGRATION_TIMEOUT: Duration = Duration::from_hours(1);
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,22 +97,32 @@ pub(crate) enum ErrorKind {
 impl DriverError {
     /// An error of this kind.
     pub fn new(kind: ErrorKind, cause: impl Into<String>) -> Self {
-        Self { kind, cause: cause.into() }
+        Self {
+            kind,
+            cause: cause.into(),
+        }
     }
 
     /// No answer came in time.
     pub fn timed_out(limit: Duration) -> Self {
-        Self::new(ErrorKind::Unavailable, format!("no answer within {} s", limit.as_secs()))
+        Self::new(
+            ErrorKind::Unavailable,
+            format!("no answer within {} s", limit.as_secs()),
+        )
     }
 
     /// The error of something that had no effect.
     pub fn without_effect(self, doing: &'static str) -> StoreError {
         match self.kind {
-            ErrorKind::Unavailable | ErrorKind::Contended => {
-                StoreError::Unavailable { doing, cause: self.cause }
-            }
+            ErrorKind::Unavailable | ErrorKind::Contended => StoreError::Unavailable {
+                doing,
+                cause: self.cause,
+            },
             ErrorKind::Refused | ErrorKind::NullRefused | ErrorKind::Invalid => {
-                StoreError::Corrupt { doing, cause: self.cause }
+                StoreError::Corrupt {
+                    doing,
+                    cause: self.cause,
+                }
             }
         }
     }
@@ -120,7 +130,10 @@ impl DriverError {
     /// The error of a write that may have taken effect when the connection broke.
     pub fn with_effect(self, doing: &'static str) -> StoreError {
         match self.kind {
-            ErrorKind::Unavailable => StoreError::Lost { doing, cause: self.cause },
+            ErrorKind::Unavailable => StoreError::Lost {
+                doing,
+                cause: self.cause,
+            },
             _ => self.without_effect(doing),
         }
     }

@@ -33,7 +33,10 @@ pub(crate) enum Work<'a> {
     /// Sums of additions by row, in the order of the keys, in which all writers lock hot rows.
     Add(BTreeMap<&'a Key, BTreeMap<Column, i64>>),
     /// Rows that get the same values.
-    Set { values: &'a [(Column, Value)], keys: BTreeSet<&'a Key> },
+    Set {
+        values: &'a [(Column, Value)],
+        keys: BTreeSet<&'a Key>,
+    },
     /// Rows that go. A key that is there twice is refused, as it would be one by one.
     Delete(Vec<&'a Key>),
 }
@@ -94,10 +97,17 @@ impl<'a> Group<'a> {
                 }
                 Work::Add(BTreeMap::from([(key, sums)]))
             }
-            ChangeKind::Set(values) => Work::Set { values, keys: BTreeSet::from([key]) },
+            ChangeKind::Set(values) => Work::Set {
+                values,
+                keys: BTreeSet::from([key]),
+            },
             ChangeKind::Delete => Work::Delete(vec![key]),
         };
-        Self { table: change.table, work, touched: HashSet::from([key]) }
+        Self {
+            table: change.table,
+            work,
+            touched: HashSet::from([key]),
+        }
     }
 
     /// The change can be done by this group's statement.
@@ -169,16 +179,30 @@ fn moves_rows(table: &Table, values: &[(Column, Value)]) -> bool {
 }
 
 fn check(change: &Change) -> Result<(), Malformed> {
-    let malformed = |cause: String| Err(Malformed { table: change.table.name, cause });
+    let malformed = |cause: String| {
+        Err(Malformed {
+            table: change.table.name,
+            cause,
+        })
+    };
     let key_columns = change.table.key.len();
     if change.key.len() != key_columns || key_columns == 0 {
-        return malformed(format!("a key of {} values for {key_columns}", change.key.len()));
+        return malformed(format!(
+            "a key of {} values for {key_columns}",
+            change.key.len()
+        ));
     }
     match &change.kind {
-        ChangeKind::Insert(values) if values.len() != change.table.columns.len() => malformed(
-            format!("a row of {} values for {} columns", values.len(), change.table.columns.len()),
-        ),
-        ChangeKind::Add(deltas) if deltas.is_empty() => malformed("an addition to no column".into()),
+        ChangeKind::Insert(values) if values.len() != change.table.columns.len() => {
+            malformed(format!(
+                "a row of {} values for {} columns",
+                values.len(),
+                change.table.columns.len()
+            ))
+        }
+        ChangeKind::Add(deltas) if deltas.is_empty() => {
+            malformed("an addition to no column".into())
+        }
         ChangeKind::Set(values) if values.is_empty() => malformed("a setting of no column".into()),
         _ => Ok(()),
     }
@@ -189,11 +213,24 @@ mod tests {
     use super::*;
     use crate::workflow::Refusal;
 
-    const STOCK: Table = Table { name: "stock", key: &["product"], columns: &["held"] };
-    const COUPONS: Table = Table { name: "coupons", key: &["id"], columns: &["buyer"] };
+    const STOCK: Table = Table {
+        name: "stock",
+        key: &["product"],
+        columns: &["held"],
+    };
+    const COUPONS: Table = Table {
+        name: "coupons",
+        key: &["id"],
+        columns: &["buyer"],
+    };
 
     fn change(table: &'static Table, key: i64, kind: ChangeKind) -> Change {
-        Change { table, key: vec![key.into()], kind, refusal: Refusal::new("no", "No.") }
+        Change {
+            table,
+            key: vec![key.into()],
+            kind,
+            refusal: Refusal::new("no", "No."),
+        }
     }
 
     fn insert(key: i64) -> Change {
@@ -210,7 +247,11 @@ mod tests {
             Work::Set { keys, .. } => format!("{} set {}", group.table.name, keys.len()),
             Work::Delete(keys) => format!("{} delete {}", group.table.name, keys.len()),
         };
-        group(changes).expect("well formed").into_iter().map(describe).collect()
+        group(changes)
+            .expect("well formed")
+            .into_iter()
+            .map(describe)
+            .collect()
     }
 
     #[test]
@@ -228,19 +269,32 @@ mod tests {
     fn what_touches_a_row_again_comes_after() {
         let delete = change(&COUPONS, 1, ChangeKind::Delete);
         let changes = [insert(1), delete, insert(1), insert(2)];
-        assert_eq!(shape(&changes), ["coupons insert 1", "coupons delete 1", "coupons insert 2"]);
+        assert_eq!(
+            shape(&changes),
+            ["coupons insert 1", "coupons delete 1", "coupons insert 2"]
+        );
     }
 
     #[test]
     fn an_insert_does_not_overtake_the_delete_that_may_make_room_for_it() {
-        let changes = [insert(1), change(&COUPONS, 7, ChangeKind::Delete), insert(2)];
-        assert_eq!(shape(&changes), ["coupons insert 1", "coupons delete 1", "coupons insert 1"]);
+        let changes = [
+            insert(1),
+            change(&COUPONS, 7, ChangeKind::Delete),
+            insert(2),
+        ];
+        assert_eq!(
+            shape(&changes),
+            ["coupons insert 1", "coupons delete 1", "coupons insert 1"]
+        );
     }
 
     #[test]
     fn a_change_that_fits_no_table_is_told() {
         let short = change(&COUPONS, 1, ChangeKind::Insert(vec![]));
-        assert_eq!(group(&[short]).map(|_| ()).map_err(|error| error.table), Err("coupons"));
+        assert_eq!(
+            group(&[short]).map(|_| ()).map_err(|error| error.table),
+            Err("coupons")
+        );
         let huge = |n| change(&STOCK, 1, ChangeKind::Add(vec![("held", n)]));
         assert!(group(&[huge(i64::MAX), huge(1)]).is_err());
     }

@@ -42,10 +42,19 @@ impl Journal for SqlJournal {
             Some(opened) => opened,
             None => self.open().await?.opened,
         };
-        let writer = Writer { lease: &self.lease, opened };
+        let writer = Writer {
+            lease: &self.lease,
+            opened,
+        };
         let statements = statements(self.database.dialect(), writer, batch).map_err(|error| {
-            let cause = format!("a change of `{}` is malformed: {}", error.table, error.cause);
-            StoreError::Corrupt { doing: COMMITTING, cause }
+            let cause = format!(
+                "a change of `{}` is malformed: {}",
+                error.table, error.cause
+            );
+            StoreError::Corrupt {
+                doing: COMMITTING,
+                cause,
+            }
         })?;
         let connection = self.connect(COMMITTING).await?;
         let means = self.database.means(COMMITTING);
@@ -75,7 +84,11 @@ impl Journal for SqlJournal {
 impl SqlJournal {
     /// Opens the journal on the database.
     pub async fn open_new(database: SqlDatabase, lease: Lease) -> Result<Self, StoreError> {
-        let mut journal = Self { database, lease, opened: None };
+        let mut journal = Self {
+            database,
+            lease,
+            opened: None,
+        };
         journal.open().await?;
         Ok(journal)
     }
@@ -83,21 +96,36 @@ impl SqlJournal {
     /// A batch of this partition, numbered without a gap: what the statements rely on.
     fn check(&self, batch: &Batch) -> Result<(), StoreError> {
         let partition = self.lease.partition;
-        let foreign = batch.events.iter().any(|event| event.workflow.partition() != partition)
-            || batch.workflows.iter().any(|head| head.id.partition() != partition);
-        let gap = batch.events.windows(2).any(|two| two[0].partition_seq + 1 != two[1].partition_seq);
+        let foreign = batch
+            .events
+            .iter()
+            .any(|event| event.workflow.partition() != partition)
+            || batch
+                .workflows
+                .iter()
+                .any(|head| head.id.partition() != partition);
+        let gap = batch
+            .events
+            .windows(2)
+            .any(|two| two[0].partition_seq + 1 != two[1].partition_seq);
         let what = match (foreign, gap) {
             (true, _) => "holds rows of another partition",
             (_, true) => "has a gap between its events",
             (false, false) => return Ok(()),
         };
         let cause = format!("batch {} of partition {partition} {what}", batch.number);
-        Err(StoreError::Corrupt { doing: COMMITTING, cause })
+        Err(StoreError::Corrupt {
+            doing: COMMITTING,
+            cause,
+        })
     }
 
     fn explain(&mut self, failure: Failure) -> CommitError {
         match failure {
-            Failure::Refused { part: Part::Fence, error } if error.kind == ErrorKind::NullRefused => {
+            Failure::Refused {
+                part: Part::Fence,
+                error,
+            } if error.kind == ErrorKind::NullRefused => {
                 if error.cause.contains("epoch") {
                     let Lease { partition, epoch } = self.lease;
                     return CommitError::Fenced { partition, epoch };
@@ -107,13 +135,19 @@ impl SqlJournal {
                     "the batch does not continue the journal of partition {}, or the journal was opened again ({})",
                     self.lease.partition, error.cause
                 );
-                StoreError::Corrupt { doing: COMMITTING, cause }.into()
+                StoreError::Corrupt {
+                    doing: COMMITTING,
+                    cause,
+                }
+                .into()
             }
             Failure::Lost(_) => {
                 self.opened = None;
                 failure.into_commit_error(COMMITTING)
             }
-            Failure::Refused { .. } | Failure::Unavailable(_) => failure.into_commit_error(COMMITTING),
+            Failure::Refused { .. } | Failure::Unavailable(_) => {
+                failure.into_commit_error(COMMITTING)
+            }
         }
     }
 
@@ -158,18 +192,31 @@ impl SqlJournal {
         let read = connection.run(doing, text.finish()).await;
         let outcomes = read.map_err(|error| error.error.without_effect(doing))?;
         connection.release();
-        let row = outcomes.first().and_then(|Outcome { rows, .. }| rows.first());
+        let row = outcomes
+            .first()
+            .and_then(|Outcome { rows, .. }| rows.first());
         let row = row.ok_or_else(|| StoreError::Corrupt {
             doing,
-            cause: format!("`journals` has no row for partition {}", self.lease.partition),
+            cause: format!(
+                "`journals` has no row for partition {}",
+                self.lease.partition
+            ),
         })?;
-        let number = |column| row.integer(column).map(|number| number.try_into().unwrap_or_default());
+        let number = |column| {
+            row.integer(column)
+                .map(|number| number.try_into().unwrap_or_default())
+        };
         let position = JournalPosition {
             batch: number(0)?,
             last_seq: number(1)?,
             published_seq: number(2)?,
         };
         let opened = row.integer(3)?;
-        Ok(JournalRow { position, opened, written_under: number(4)?, held_under: number(5)? })
+        Ok(JournalRow {
+            position,
+            opened,
+            written_under: number(4)?,
+            held_under: number(5)?,
+        })
     }
 }

@@ -35,8 +35,10 @@ pub(crate) async fn acquire(
 ) -> Result<Vec<Lease>, StoreError> {
     database.end_former_leases(ACQUIRING).await?;
     let mut held = Vec::new();
-    let (own, others): (Vec<_>, Vec<_>) =
-        partitions(database, ACQUIRING, node).await?.into_iter().partition(|found| found.own);
+    let (own, others): (Vec<_>, Vec<_>) = partitions(database, ACQUIRING, node)
+        .await?
+        .into_iter()
+        .partition(|found| found.own);
     for partition in own {
         held.extend(take(database, ACQUIRING, node, &partition, lease).await?);
     }
@@ -76,7 +78,10 @@ pub(crate) async fn renew(
 ) -> Result<Vec<PartitionId>, StoreError> {
     let until = |text: &mut SqlText| lease_until(text, lease);
     let matched = set_lease(database, RENEWING, leases, until).await?;
-    let lost = leases.iter().zip(matched).filter(|(_, matched)| *matched == 0);
+    let lost = leases
+        .iter()
+        .zip(matched)
+        .filter(|(_, matched)| *matched == 0);
     Ok(lost.map(|(lease, _)| lease.partition).collect())
 }
 
@@ -86,7 +91,9 @@ pub(crate) async fn release(database: &SqlDatabase, leases: &[Lease]) -> Result<
         text.sql("0");
     };
     // A lease that another node has taken meanwhile needs no ending.
-    set_lease(database, RELEASING, leases, now).await.map(|_matched| ())
+    set_lease(database, RELEASING, leases, now)
+        .await
+        .map(|_matched| ())
 }
 
 async fn partitions(
@@ -95,7 +102,8 @@ async fn partitions(
     node: &NodeName,
 ) -> Result<Vec<Partition>, StoreError> {
     let mut text = SqlText::new(database.dialect());
-    text.sql("SELECT id, epoch, CASE WHEN owner = ").text(&node.0);
+    text.sql("SELECT id, epoch, CASE WHEN owner = ")
+        .text(&node.0);
     text.sql(" THEN 1 ELSE 0 END AS own, CASE WHEN lease_until_us <= ");
     text.sql(database.dialect().now_us());
     text.sql(" THEN 1 ELSE 0 END AS expired FROM partitions ORDER BY id");
@@ -128,18 +136,26 @@ async fn take(
     lease: Duration,
 ) -> Result<Option<Lease>, StoreError> {
     let mut text = SqlText::new(database.dialect());
-    text.sql("UPDATE partitions SET epoch = epoch + 1, owner = ").text(&node.0);
+    text.sql("UPDATE partitions SET epoch = epoch + 1, owner = ")
+        .text(&node.0);
     text.sql(", lease_until_us = ");
     lease_until(&mut text, lease);
-    text.sql(" WHERE id = ").number(partition.id.0).sql(" AND epoch = ").number(partition.epoch.0);
+    text.sql(" WHERE id = ")
+        .number(partition.id.0)
+        .sql(" AND epoch = ")
+        .number(partition.epoch.0);
     if !partition.own {
-        text.sql(" AND lease_until_us <= ").sql(database.dialect().now_us());
+        text.sql(" AND lease_until_us <= ")
+            .sql(database.dialect().now_us());
     }
     match database.write(doing, text.finish()).await {
         Ok(outcomes) => {
             let taken = outcomes.first().is_some_and(|outcome| outcome.matched == 1);
             let epoch = Epoch(partition.epoch.0 + 1);
-            Ok(taken.then_some(Lease { partition: partition.id, epoch }))
+            Ok(taken.then_some(Lease {
+                partition: partition.id,
+                epoch,
+            }))
         }
         Err(error) if error.kind == ErrorKind::Contended => Ok(None),
         Err(error) => Err(error.with_effect(doing)),
@@ -156,17 +172,28 @@ async fn create(
         let known = partitions(database, ACQUIRING, node).await?;
         let id = known.last().map_or(1, |last| last.id.0 + 1);
         match insert(database, node, lease, id).await {
-            Ok(()) => return Ok(Lease { partition: PartitionId(id), epoch: Epoch(1) }),
+            Ok(()) => {
+                return Ok(Lease {
+                    partition: PartitionId(id),
+                    epoch: Epoch(1),
+                });
+            }
             // Another node was faster.
             Err(CommitError::RowRefused { .. } | CommitError::Contended(_)) => {}
             Err(CommitError::Store(error)) => return Err(error),
             Err(error @ CommitError::Fenced { .. }) => {
-                return Err(StoreError::Corrupt { doing: ACQUIRING, cause: error.to_string() });
+                return Err(StoreError::Corrupt {
+                    doing: ACQUIRING,
+                    cause: error.to_string(),
+                });
             }
         }
     }
     let cause = format!("{CREATE_ATTEMPTS_MAX} other nodes made partitions at the same time");
-    Err(StoreError::Unavailable { doing: ACQUIRING, cause })
+    Err(StoreError::Unavailable {
+        doing: ACQUIRING,
+        cause,
+    })
 }
 
 async fn insert(
@@ -186,8 +213,11 @@ async fn insert(
     );
     journal.number(id).sql(", 1, 0, 0, 0, 0)");
     let part = Part::Changes("partitions");
-    let statements = [partition, journal]
-        .map(|text| Statement { text: text.finish(), part, matched: None });
+    let statements = [partition, journal].map(|text| Statement {
+        text: text.finish(),
+        part,
+        matched: None,
+    });
     let connection = database.driver().connection(Role::Write).await;
     let connection = connection.map_err(|error| error.without_effect(ACQUIRING))?;
     transact(connection, database.means(ACQUIRING), &statements)
@@ -210,7 +240,10 @@ async fn set_lease(
         text.sql(if index > 0 { ";\n" } else { "" });
         text.sql("UPDATE partitions SET lease_until_us = ");
         until(&mut text);
-        text.sql(" WHERE id = ").number(lease.partition.0).sql(" AND epoch = ").number(lease.epoch.0);
+        text.sql(" WHERE id = ")
+            .number(lease.partition.0)
+            .sql(" AND epoch = ")
+            .number(lease.epoch.0);
     }
     let outcomes = database.write(doing, text.finish()).await;
     let outcomes = outcomes.map_err(|error| error.with_effect(doing))?;
@@ -219,5 +252,7 @@ async fn set_lease(
 
 fn lease_until(text: &mut SqlText, lease: Duration) {
     let now = text.dialect().now_us();
-    text.sql(now).sql(" + ").number(i64::try_from(lease.as_micros()).unwrap_or(i64::MAX / 2));
+    text.sql(now)
+        .sql(" + ")
+        .number(i64::try_from(lease.as_micros()).unwrap_or(i64::MAX / 2));
 }

@@ -43,8 +43,7 @@ pub(crate) async fn count_by_status(
     let rows = rows(database, COUNTING, text).await?;
     rows.iter()
         .map(|row| {
-            let status =
-                Status::parse(row.text(0)?).ok_or_else(|| row.wrong(0, "is no status"))?;
+            let status = Status::parse(row.text(0)?).ok_or_else(|| row.wrong(0, "is no status"))?;
             let count = u64::try_from(row.integer(1)?).map_err(|_| row.wrong(1, "is negative"))?;
             Ok((status, count))
         })
@@ -56,10 +55,15 @@ async fn pairs(
     database: &SqlDatabase,
     filter: &ListFilter,
 ) -> Result<Vec<(Status, String)>, StoreError> {
-    let statuses: Vec<Status> =
-        Status::ALL.into_iter().filter(|one| filter.status.is_none_or(|only| only == *one)).collect();
+    let statuses: Vec<Status> = Status::ALL
+        .into_iter()
+        .filter(|one| filter.status.is_none_or(|only| only == *one))
+        .collect();
     if let Some(definition) = &filter.definition {
-        return Ok(statuses.into_iter().map(|status| (status, definition.clone())).collect());
+        return Ok(statuses
+            .into_iter()
+            .map(|status| (status, definition.clone()))
+            .collect());
     }
     let mut pairs = Vec::new();
     let mut open: Vec<(Status, Option<String>)> =
@@ -69,11 +73,16 @@ async fn pairs(
         if open.is_empty() {
             return Ok(pairs);
         }
-        let found = open.iter().filter_map(|(status, name)| Some((*status, name.clone()?)));
+        let found = open
+            .iter()
+            .filter_map(|(status, name)| Some((*status, name.clone()?)));
         pairs.extend(found);
     }
     let cause = format!("there are more than {DEFINITIONS_MAX} definitions: filter by one");
-    Err(StoreError::Corrupt { doing: LISTING, cause })
+    Err(StoreError::Corrupt {
+        doing: LISTING,
+        cause,
+    })
 }
 
 /// For each status the first definition after the given one: one step in the index each.
@@ -84,7 +93,8 @@ async fn next_definitions(
     let mut text = SqlText::new(database.dialect());
     for (index, (status, definition)) in after.iter().enumerate() {
         text.sql(if index > 0 { ";\n" } else { "" });
-        text.sql("SELECT MIN(definition) FROM workflows WHERE status = ").text(status.as_str());
+        text.sql("SELECT MIN(definition) FROM workflows WHERE status = ")
+            .text(status.as_str());
         if let Some(definition) = definition {
             text.sql(" AND definition > ").text(definition);
         }
@@ -114,11 +124,15 @@ async fn cursors(
         text.sql(if index > 0 { "\nUNION ALL " } else { "" });
         newest(&mut text, *status, definition, after, limit);
     }
-    text.sql("\nORDER BY created_us DESC, ident DESC LIMIT ").number(limit as u64);
+    text.sql("\nORDER BY created_us DESC, ident DESC LIMIT ")
+        .number(limit as u64);
     let rows = rows(database, LISTING, text).await?;
     rows.iter()
         .map(|row| {
-            Ok(ListCursor { created_at: Timestamp(row.integer(0)?), ident: fixed(row, 1)? })
+            Ok(ListCursor {
+                created_at: Timestamp(row.integer(0)?),
+                ident: fixed(row, 1)?,
+            })
         })
         .collect()
 }
@@ -132,7 +146,9 @@ fn newest(
 ) {
     let by_status_index = text.dialect().by_status_index();
     text.sql("SELECT created_us, ident FROM (SELECT created_us, ident FROM workflows");
-    text.sql(by_status_index).sql(" WHERE status = ").text(status.as_str());
+    text.sql(by_status_index)
+        .sql(" WHERE status = ")
+        .text(status.as_str());
     text.sql(" AND definition = ").text(definition);
     if let Some(ListCursor { created_at, ident }) = after {
         // Not as a comparison of rows: MySQL would not begin at the cursor.
@@ -140,6 +156,7 @@ fn newest(
         text.sql(" AND (created_us < ").number(created_at.0);
         text.sql(" OR ident < ").bytes(ident).sql(")");
     }
-    text.sql(" ORDER BY created_us DESC, ident DESC LIMIT ").number(limit as u64);
+    text.sql(" ORDER BY created_us DESC, ident DESC LIMIT ")
+        .number(limit as u64);
     text.sql(") AS newest");
 }

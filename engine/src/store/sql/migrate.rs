@@ -2,6 +2,7 @@
 //! of what was run.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
@@ -40,7 +41,12 @@ impl Migration {
     /// The SHA-256 of the text in hexadecimal, whatever the line ends.
     fn checksum(&self, dialect: Dialect) -> String {
         let text = self.text(dialect).replace("\r\n", "\n");
-        Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+        let mut hexadecimal = String::with_capacity(64);
+        for byte in Sha256::digest(text) {
+            // Writing to a `String` can't fail.
+            let _ = write!(hexadecimal, "{byte:02x}");
+        }
+        hexadecimal
     }
 }
 
@@ -78,7 +84,9 @@ pub enum MigrateError {
         known: u32,
     },
     /// A migration's text is not what was applied.
-    #[error("migration {version} `{name}` was changed after it had been applied: restore its text and add a new migration")]
+    #[error(
+        "migration {version} `{name}` was changed after it had been applied: restore its text and add a new migration"
+    )]
     ChangedChecksum {
         /// Its version.
         version: u32,
@@ -96,10 +104,14 @@ pub enum MigrateError {
         name: String,
     },
     /// Another process is migrating.
-    #[error("another process has been migrating this database for {LOCK_SECONDS} s: wait until it is done, and migrate again")]
+    #[error(
+        "another process has been migrating this database for {LOCK_SECONDS} s: wait until it is done, and migrate again"
+    )]
     Locked,
     /// A migration failed.
-    #[error("statement {statement} of migration {version} `{name}` failed ({cause}): correct what it says, and migrate again")]
+    #[error(
+        "statement {statement} of migration {version} `{name}` failed ({cause}): correct what it says, and migrate again"
+    )]
     Failed {
         /// Its version.
         version: u32,
@@ -111,7 +123,9 @@ pub enum MigrateError {
         cause: String,
     },
     /// The program's list is not 1, 2, 3...: a defect.
-    #[error("the program's migrations are not numbered 1, 2, 3 and so on: the one at place {place} has version {version}")]
+    #[error(
+        "the program's migrations are not numbered 1, 2, 3 and so on: the one at place {place} has version {version}"
+    )]
     Misnumbered {
         /// Where in the list, from 1.
         place: usize,
@@ -141,12 +155,18 @@ pub(crate) async fn migrate(
 ) -> Result<MigrationReport, MigrateError> {
     for (index, migration) in migrations.iter().enumerate() {
         if usize::try_from(migration.version) != Ok(index + 1) {
-            return Err(MigrateError::Misnumbered { place: index + 1, version: migration.version });
+            return Err(MigrateError::Misnumbered {
+                place: index + 1,
+                version: migration.version,
+            });
         }
     }
     let dialect = database.dialect();
     let connection = database.driver().connection(Role::Migration).await?;
-    let mut session = Session { connection, dialect };
+    let mut session = Session {
+        connection,
+        dialect,
+    };
     session.lock().await?;
     let report = session.migrate(migrations).await?;
     session.unlock().await?;
@@ -161,7 +181,10 @@ struct Session {
 
 impl Session {
     async fn run(&mut self, text: impl Into<String>) -> Result<Vec<Outcome>, DriverError> {
-        self.connection.run(MIGRATING, text.into()).await.map_err(|error| error.error)
+        self.connection
+            .run(MIGRATING, text.into())
+            .await
+            .map_err(|error| error.error)
     }
 
     /// A SQLite file has one process and its writers take turns; a MySQL server has a named lock for each database.
@@ -172,7 +195,12 @@ impl Session {
             text.number(LOCK_SECONDS).sql(")");
             let outcomes = self.run(text.finish()).await?;
             let row = outcomes.first().and_then(|outcome| outcome.rows.first());
-            if row.map(|row| row.optional_integer(0)).transpose()?.flatten() != Some(1) {
+            if row
+                .map(|row| row.optional_integer(0))
+                .transpose()?
+                .flatten()
+                != Some(1)
+            {
                 return Err(MigrateError::Locked);
             }
         }
@@ -202,7 +230,10 @@ impl Session {
         .await?;
         let applied = self.applied().await?;
         self.check(migrations, &applied)?;
-        let mut report = MigrationReport { applied: Vec::new(), version: 0 };
+        let mut report = MigrationReport {
+            applied: Vec::new(),
+            version: 0,
+        };
         for migration in migrations {
             if !applied.contains_key(&migration.version) {
                 self.apply(migration).await?;
@@ -214,7 +245,8 @@ impl Session {
     }
 
     async fn applied(&mut self) -> Result<BTreeMap<u32, Applied>, MigrateError> {
-        let sql = "SELECT version, name, checksum, applied_at_us FROM schema_migrations ORDER BY version";
+        let sql =
+            "SELECT version, name, checksum, applied_at_us FROM schema_migrations ORDER BY version";
         let outcomes = self.run(sql).await?;
         let mut applied = BTreeMap::new();
         for row in outcomes.iter().flat_map(|outcome| &outcome.rows) {
@@ -236,10 +268,21 @@ impl Session {
         applied: &BTreeMap<u32, Applied>,
     ) -> Result<(), MigrateError> {
         let known = migrations.last().map_or(0, |migration| migration.version);
-        for (&version, Applied { name, checksum, finished }) in applied {
+        for (
+            &version,
+            Applied {
+                name,
+                checksum,
+                finished,
+            },
+        ) in applied
+        {
             let name = name.clone();
             let Some(migration) = migrations.iter().find(|known| known.version == version) else {
-                return Err(MigrateError::NewerSchema { found: version.max(known), known });
+                return Err(MigrateError::NewerSchema {
+                    found: version.max(known),
+                    known,
+                });
             };
             if !finished {
                 return Err(MigrateError::PartiallyApplied { version, name });
@@ -259,19 +302,36 @@ impl Session {
             self.run(self.dialect.begin()).await?;
         }
         let mut begun = SqlText::new(self.dialect);
-        begun.sql("INSERT INTO schema_migrations (version, name, checksum) VALUES (").number(version);
-        begun.sql(", ").text(name).sql(", ").text(&migration.checksum(self.dialect)).sql(")");
+        begun
+            .sql("INSERT INTO schema_migrations (version, name, checksum) VALUES (")
+            .number(version);
+        begun
+            .sql(", ")
+            .text(name)
+            .sql(", ")
+            .text(&migration.checksum(self.dialect))
+            .sql(")");
         self.run(begun.finish()).await?;
         let text = statements(migration.text(self.dialect));
         if let Err(error) = self.connection.run(MIGRATING, text).await {
             let statement = error.completed + 1;
             return Err(match error.error {
-                DriverError { kind: ErrorKind::Unavailable, .. } => error.error.into(),
-                DriverError { cause, .. } => MigrateError::Failed { version, name, statement, cause },
+                DriverError {
+                    kind: ErrorKind::Unavailable,
+                    ..
+                } => error.error.into(),
+                DriverError { cause, .. } => MigrateError::Failed {
+                    version,
+                    name,
+                    statement,
+                    cause,
+                },
             });
         }
         let mut finished = SqlText::new(self.dialect);
-        finished.sql("UPDATE schema_migrations SET applied_at_us = ").sql(self.dialect.now_us());
+        finished
+            .sql("UPDATE schema_migrations SET applied_at_us = ")
+            .sql(self.dialect.now_us());
         finished.sql(" WHERE version = ").number(version);
         self.run(finished.finish()).await?;
         if self.dialect == Dialect::Sqlite {
@@ -283,6 +343,8 @@ impl Session {
 
 /// The text without its comment lines, which must not stand alone at the end for MySQL.
 fn statements(text: &str) -> String {
-    let lines = text.lines().filter(|line| !line.trim_start().starts_with("--"));
+    let lines = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("--"));
     lines.collect::<Vec<_>>().join("\n").trim().to_owned()
 }

@@ -27,3 +27,6 @@ pub(crate) mod driver;
 pub(crate) mod pool;
 pub(crate) mod sqlx_glue;
 mod text;
+
+#[cfg(test)]
+mod plans;

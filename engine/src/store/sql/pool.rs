@@ -24,24 +24,35 @@ impl<C> Pool<C> {
     /// A pool for at most `connections_max` users at a time; `None` when others bound them.
     pub fn new(connections_max: Option<usize>) -> Arc<Self> {
         let permits = connections_max.map(|most| Arc::new(Semaphore::new(most)));
-        Arc::new(Self { idle: Mutex::default(), permits })
+        Arc::new(Self {
+            idle: Mutex::default(),
+            permits,
+        })
     }
 
     /// The right to use a connection; waits for as long as opening one may take.
     pub async fn permit(&self) -> Result<Option<OwnedSemaphorePermit>, DriverError> {
-        let Some(permits) = &self.permits else { return Ok(None) };
-        match tokio::time::timeout(CONNECT_TIMEOUT, Arc::clone(permits).acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(Some(permit)),
-            Ok(Err(_)) | Err(_) => {
-                let cause = format!("all connections were busy for {} s", CONNECT_TIMEOUT.as_secs());
-                Err(DriverError::new(ErrorKind::Unavailable, cause))
-            }
+        let Some(permits) = &self.permits else {
+            return Ok(None);
+        };
+        let permit = Arc::clone(permits).acquire_owned();
+        if let Ok(Ok(permit)) = tokio::time::timeout(CONNECT_TIMEOUT, permit).await {
+            return Ok(Some(permit));
         }
+        let cause = format!(
+            "all connections were busy for {} s",
+            CONNECT_TIMEOUT.as_secs()
+        );
+        Err(DriverError::new(ErrorKind::Unavailable, cause))
     }
 
     /// The connection that was used last, and how long ago that was.
     pub fn take(&self) -> Option<(Duration, C)> {
-        let (since, connection) = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+        let (since, connection) = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop()?;
         Some((since.elapsed(), connection))
     }
 

@@ -8,7 +8,7 @@ use super::row::Row;
 use super::text::SqlText;
 use crate::ids::{Ident, PartitionId, WorkflowId};
 use crate::runtime::Timestamp;
-use crate::store::{Head, Status, StoredEvent, StoreError};
+use crate::store::{Head, Status, StoreError, StoredEvent};
 use crate::workflow::{DefinitionRef, Record};
 
 const FINDING: &str = "finding a workflow";
@@ -56,8 +56,12 @@ pub(crate) async fn records(
     limit: u32,
 ) -> Result<Vec<Record>, StoreError> {
     let mut text = SqlText::new(database.dialect());
-    text.sql("SELECT payload FROM events WHERE workflow_id = ").bytes(id.bytes());
-    text.sql(" AND seq > ").number(after).sql(" ORDER BY seq LIMIT ").number(limit);
+    text.sql("SELECT payload FROM events WHERE workflow_id = ")
+        .bytes(id.bytes());
+    text.sql(" AND seq > ")
+        .number(after)
+        .sql(" ORDER BY seq LIMIT ")
+        .number(limit);
     let rows = rows(database, READING_RECORDS, text).await?;
     rows.iter().map(|row| record(row, 0)).collect()
 }
@@ -70,19 +74,27 @@ pub(crate) async fn open_workflows(
     limit: u32,
 ) -> Result<Vec<(Head, Vec<Record>)>, StoreError> {
     let mut text = SqlText::new(database.dialect());
-    text.sql("SELECT ident FROM workflows").sql(database.dialect().by_status_index());
+    text.sql("SELECT ident FROM workflows")
+        .sql(database.dialect().by_status_index());
     text.sql(" WHERE status IN (");
-    text.list(Status::ALL.into_iter().filter(|status| !status.is_terminal()), |text, status| {
-        text.text(status.as_str());
-    });
+    text.list(
+        Status::ALL
+            .into_iter()
+            .filter(|status| !status.is_terminal()),
+        |text, status| {
+            text.text(status.as_str());
+        },
+    );
     text.sql(") AND partition_id = ").number(partition.0);
     if let Some(after) = after {
         text.sql(" AND ident > ").bytes(&after);
     }
     text.sql(" ORDER BY ident LIMIT ").number(limit);
     let rows = rows(database, READING_OPEN, text).await?;
-    let idents: Vec<Ident> =
-        rows.iter().map(|row| fixed(row, 0)).collect::<Result<_, _>>()?;
+    let idents: Vec<Ident> = rows
+        .iter()
+        .map(|row| fixed(row, 0))
+        .collect::<Result<_, _>>()?;
     let mut open = Vec::with_capacity(idents.len());
     for idents in idents.chunks(WORKFLOWS_PER_READ) {
         let mut heads = heads(database, READING_OPEN, idents).await?;
@@ -111,7 +123,10 @@ async fn records_of(
     });
     text.sql(") ORDER BY workflow_id, seq");
     for row in rows(database, READING_OPEN, text).await? {
-        records.entry(WorkflowId::from_bytes(fixed(&row, 0)?)).or_default().push(record(&row, 1)?);
+        records
+            .entry(WorkflowId::from_bytes(fixed(&row, 0)?))
+            .or_default()
+            .push(record(&row, 1)?);
     }
     Ok(records)
 }
@@ -125,7 +140,9 @@ pub(crate) async fn events_after(
 ) -> Result<Vec<StoredEvent>, StoreError> {
     let mut text = SqlText::new(database.dialect());
     text.sql("SELECT workflow_id, seq, partition_seq, kind, at_us, payload FROM events WHERE partition_id = ");
-    text.number(partition.0).sql(" AND partition_seq > ").number(after);
+    text.number(partition.0)
+        .sql(" AND partition_seq > ")
+        .number(after);
     text.sql(" ORDER BY partition_seq LIMIT ").number(limit);
     let rows = rows(database, READING_EVENTS, text).await?;
     rows.iter()
@@ -149,7 +166,10 @@ pub(crate) async fn rows(
     text: SqlText,
 ) -> Result<Vec<Row>, StoreError> {
     let outcomes = database.read(doing, text.finish()).await?;
-    Ok(outcomes.into_iter().flat_map(|outcome| outcome.rows).collect())
+    Ok(outcomes
+        .into_iter()
+        .flat_map(|outcome| outcome.rows)
+        .collect())
 }
 
 fn head(row: &Row) -> Result<Head, StoreError> {

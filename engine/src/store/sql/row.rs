@@ -39,9 +39,16 @@ impl Row {
         Self { shape, cells }
     }
 
+    /// How many columns the row has.
+    #[cfg(test)]
+    pub(crate) const fn len(&self) -> usize {
+        self.cells.len()
+    }
+
     /// The whole number in this column.
     pub fn integer(&self, column: usize) -> Result<i64, StoreError> {
-        self.optional_integer(column)?.ok_or_else(|| self.wrong(column, "is NULL"))
+        self.optional_integer(column)?
+            .ok_or_else(|| self.wrong(column, "is NULL"))
     }
 
     /// The whole number in this column, if it is not NULL.
@@ -56,21 +63,21 @@ impl Row {
 
     /// The text in this column.
     pub fn text(&self, column: usize) -> Result<&str, StoreError> {
-        self.optional_text(column)?.ok_or_else(|| self.wrong(column, "is NULL"))
+        self.optional_text(column)?
+            .ok_or_else(|| self.wrong(column, "is NULL"))
     }
 
     /// The text in this column, if it is not NULL.
     pub fn optional_text(&self, column: usize) -> Result<Option<&str>, StoreError> {
         self.optional_bytes(column)?
-            .map(|bytes| {
-                std::str::from_utf8(bytes).map_err(|_| self.wrong(column, "is not UTF-8"))
-            })
+            .map(|bytes| std::str::from_utf8(bytes).map_err(|_| self.wrong(column, "is not UTF-8")))
             .transpose()
     }
 
     /// The bytes in this column.
     pub fn bytes(&self, column: usize) -> Result<&[u8], StoreError> {
-        self.optional_bytes(column)?.ok_or_else(|| self.wrong(column, "is NULL"))
+        self.optional_bytes(column)?
+            .ok_or_else(|| self.wrong(column, "is NULL"))
     }
 
     /// The bytes in this column, if it is not NULL.
@@ -98,7 +105,10 @@ impl Row {
 
     fn cell(&self, column: usize) -> Result<&Cell, StoreError> {
         self.cells.get(column).ok_or_else(|| {
-            self.wrong(column, &format!("is not among the {} of the result", self.cells.len()))
+            self.wrong(
+                column,
+                &format!("is not among the {} of the result", self.cells.len()),
+            )
         })
     }
 }

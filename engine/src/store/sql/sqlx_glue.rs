@@ -39,7 +39,10 @@ pub(crate) async fn collect<DB: Backend>(
         Ok(Err(error)) => driver_error::<DB>(&error),
         Err(_elapsed) => DriverError::timed_out(limit),
     };
-    Err(RunError { completed: outcomes.len(), error })
+    Err(RunError {
+        completed: outcomes.len(),
+        error,
+    })
 }
 
 async fn gather<DB: Backend>(
@@ -54,15 +57,24 @@ async fn gather<DB: Backend>(
             Either::Left(done) => {
                 shape = None;
                 let rows = std::mem::take(&mut rows);
-                outcomes.push(Outcome { rows, matched: DB::matched(&done) });
+                outcomes.push(Outcome {
+                    rows,
+                    matched: DB::matched(&done),
+                });
             }
             Either::Right(row) => {
                 let shape = shape.get_or_insert_with(|| {
                     let names = row.columns().iter().map(|column| column.name().to_owned());
-                    Arc::new(Shape { doing, columns: names.collect() })
+                    Arc::new(Shape {
+                        doing,
+                        columns: names.collect(),
+                    })
                 });
                 let cells = (0..row.len()).map(|column| DB::cell(&row, column));
-                rows.push(Row::new(Arc::clone(shape), cells.collect::<Result<_, _>>()?));
+                rows.push(Row::new(
+                    Arc::clone(shape),
+                    cells.collect::<Result<_, _>>()?,
+                ));
             }
         }
     }

@@ -41,21 +41,28 @@ pub(crate) fn insert_rows<T>(
 ) {
     let mut text: Option<SqlText> = None;
     for item in rows {
-        let current = match text.as_mut() {
-            Some(text) => text.sql(",\n("),
-            None => {
-                let text = text.insert(SqlText::new(dialect));
-                head(text);
-                text.sql(" VALUES\n(")
-            }
+        let current = if let Some(text) = text.as_mut() {
+            text.sql(",\n(")
+        } else {
+            let text = text.insert(SqlText::new(dialect));
+            head(text);
+            text.sql(" VALUES\n(")
         };
         row(current, item);
         current.sql(")");
         if current.len_bytes() > STATEMENT_BYTES_MAX {
             let full = text.take().map(SqlText::finish);
-            statements.extend(full.map(|text| Statement { text, part, matched: None }));
+            statements.extend(full.map(|text| Statement {
+                text,
+                part,
+                matched: None,
+            }));
         }
     }
     let rest = text.map(SqlText::finish);
-    statements.extend(rest.map(|text| Statement { text, part, matched: None }));
+    statements.extend(rest.map(|text| Statement {
+        text,
+        part,
+        matched: None,
+    }));
 }

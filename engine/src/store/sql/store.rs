@@ -56,7 +56,9 @@ impl Store for SqlStore {
     }
 
     async fn open_journal(&self, lease: &Lease) -> Result<Box<dyn Journal>, StoreError> {
-        Ok(Box::new(SqlJournal::open_new(self.database.clone(), lease.clone()).await?))
+        Ok(Box::new(
+            SqlJournal::open_new(self.database.clone(), lease.clone()).await?,
+        ))
     }
 
     async fn find(&self, ident: &Ident) -> Result<Option<Head>, StoreError> {
@@ -99,6 +101,9 @@ impl Store for SqlStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.database.read("asking for a sign of life", "SELECT 1".to_owned()).await.map(|_| ())
+        self.database
+            .read("asking for a sign of life", "SELECT 1".to_owned())
+            .await
+            .map(|_| ())
     }
 }

@@ -18,7 +18,10 @@ pub(crate) struct SqlText {
 impl SqlText {
     /// Nothing yet.
     pub fn new(dialect: Dialect) -> Self {
-        Self { dialect, text: String::new() }
+        Self {
+            dialect,
+            text: String::new(),
+        }
     }
 
     /// Which SQL this is.
@@ -141,7 +144,10 @@ pub(crate) fn bind(
     }
     match remaining.len() {
         0 => Ok(text.finish()),
-        left => Err(format!("{left} of {} parameters have no placeholder", parameters.len())),
+        left => Err(format!(
+            "{left} of {} parameters have no placeholder",
+            parameters.len()
+        )),
     }
 }
 
@@ -152,8 +158,14 @@ mod tests {
     #[test]
     fn nothing_from_outside_is_written_as_it_is() {
         let mut text = SqlText::new(Dialect::MySql);
-        text.sql("SELECT ").text("'; DROP").sql(", ").value(&Value::Integer(i64::MIN));
-        assert_eq!(text.finish(), "SELECT _utf8mb4 x'273b2044524f50', -9223372036854775808");
+        text.sql("SELECT ")
+            .text("'; DROP")
+            .sql(", ")
+            .value(&Value::Integer(i64::MIN));
+        assert_eq!(
+            text.finish(),
+            "SELECT _utf8mb4 x'273b2044524f50', -9223372036854775808"
+        );
         let mut text = SqlText::new(Dialect::Sqlite);
         text.text("é").sql(" ").bytes(&[]);
         assert_eq!(text.finish(), "CAST(x'c3a9' AS TEXT) x''");
@@ -166,7 +178,10 @@ mod tests {
             "SELECT '?''?' FROM t WHERE a = ? AND b IN (?, ?)",
             &[Value::Integer(1), Value::Null, Value::Bytes(vec![7])],
         );
-        assert_eq!(bound.as_deref(), Ok("SELECT '?''?' FROM t WHERE a = 1 AND b IN (NULL, x'07')"));
+        assert_eq!(
+            bound.as_deref(),
+            Ok("SELECT '?''?' FROM t WHERE a = 1 AND b IN (NULL, x'07')")
+        );
     }
 
     #[test]

@@ -40,14 +40,19 @@ impl Failure {
         };
         let rows = match (error.kind, part) {
             (ErrorKind::Contended, _) => return CommitError::Contended(error.cause),
-            (ErrorKind::Refused | ErrorKind::NullRefused, Part::Workflows) => RefusedRows::Workflows,
+            (ErrorKind::Refused | ErrorKind::NullRefused, Part::Workflows) => {
+                RefusedRows::Workflows
+            }
             (ErrorKind::Refused | ErrorKind::NullRefused, Part::Events) => RefusedRows::Events,
             (ErrorKind::Refused | ErrorKind::NullRefused, Part::Changes(table)) => {
                 RefusedRows::Changes(table)
             }
             _ => return error.without_effect(doing).into(),
         };
-        CommitError::RowRefused { rows, cause: error.cause }
+        CommitError::RowRefused {
+            rows,
+            cause: error.cause,
+        }
     }
 }
 
@@ -58,13 +63,20 @@ pub(crate) async fn transact(
     means: Means,
     statements: &[Statement],
 ) -> Result<(), Failure> {
-    if let Some(statement) =
-        statements.iter().find(|statement| statement.text.len() > means.round_trip_bytes_max / 2)
+    if let Some(statement) = statements
+        .iter()
+        .find(|statement| statement.text.len() > means.round_trip_bytes_max / 2)
     {
         connection.release();
-        let cause = format!("a row takes {} bytes of SQL, too many", statement.text.len());
+        let cause = format!(
+            "a row takes {} bytes of SQL, too many",
+            statement.text.len()
+        );
         let error = DriverError::new(ErrorKind::Refused, cause);
-        return Err(Failure::Refused { part: statement.part, error });
+        return Err(Failure::Refused {
+            part: statement.part,
+            error,
+        });
     }
     Transaction { connection, means }.run(statements).await
 }
@@ -76,7 +88,9 @@ struct Transaction {
 
 impl Transaction {
     async fn run(mut self, statements: &[Statement]) -> Result<(), Failure> {
-        let counts = statements.iter().any(|statement| statement.matched.is_some());
+        let counts = statements
+            .iter()
+            .any(|statement| statement.matched.is_some());
         let mut sent = 0;
         loop {
             let first = sent == 0;
@@ -92,13 +106,21 @@ impl Transaction {
             let of_ours = outcomes.get(usize::from(first)..).unwrap_or_default();
             if of_ours.len() != trip.len() + usize::from(commits) {
                 let error = DriverError::new(ErrorKind::Unavailable, "a reply is missing");
-                return Err(if commits { Failure::Lost(error) } else { Failure::Unavailable(error) });
+                return Err(if commits {
+                    Failure::Lost(error)
+                } else {
+                    Failure::Unavailable(error)
+                });
             }
             if let Some((part, error)) = mismatch(trip, of_ours) {
                 return Err(self.roll_back(part, error).await);
             }
             if sent == statements.len() {
-                return if commits { self.done() } else { self.commit().await };
+                if !commits {
+                    self.commit().await?;
+                }
+                self.connection.release();
+                return Ok(());
             }
         }
     }
@@ -117,11 +139,18 @@ impl Transaction {
     }
 
     fn text(&self, begins: bool, statements: &[Statement], commits: bool) -> String {
-        let bytes: usize = statements.iter().map(|statement| statement.text.len() + 2).sum();
+        let bytes: usize = statements
+            .iter()
+            .map(|statement| statement.text.len() + 2)
+            .sum();
         let mut text = String::with_capacity(bytes + 64);
         let begin = begins.then(|| self.means.dialect.begin());
         let texts = statements.iter().map(|statement| statement.text.as_str());
-        for part in begin.into_iter().chain(texts).chain(commits.then_some("COMMIT")) {
+        for part in begin
+            .into_iter()
+            .chain(texts)
+            .chain(commits.then_some("COMMIT"))
+        {
             if !text.is_empty() {
                 text.push_str(";\n");
             }
@@ -138,7 +167,11 @@ impl Transaction {
         commits: bool,
     ) -> Failure {
         if error.kind == ErrorKind::Unavailable {
-            return if commits { Failure::Lost(error) } else { Failure::Unavailable(error) };
+            return if commits {
+                Failure::Lost(error)
+            } else {
+                Failure::Unavailable(error)
+            };
         }
         match completed.checked_sub(usize::from(begins)) {
             // BEGIN itself.
@@ -152,31 +185,37 @@ impl Transaction {
     }
 
     async fn roll_back(mut self, part: Part, error: DriverError) -> Failure {
-        if self.connection.run(self.means.doing, "ROLLBACK".to_owned()).await.is_ok() {
+        if self
+            .connection
+            .run(self.means.doing, "ROLLBACK".to_owned())
+            .await
+            .is_ok()
+        {
             self.connection.release();
         }
         Failure::Refused { part, error }
     }
 
-    async fn commit(mut self) -> Result<(), Failure> {
-        match self.connection.run(self.means.doing, "COMMIT".to_owned()).await {
-            Ok(_) => self.done(),
-            Err(error) => Err(Failure::Lost(error.error)),
-        }
-    }
-
-    fn done(self) -> Result<(), Failure> {
-        self.connection.release();
-        Ok(())
+    async fn commit(&mut self) -> Result<(), Failure> {
+        let committed = self
+            .connection
+            .run(self.means.doing, "COMMIT".to_owned())
+            .await;
+        committed
+            .map(|_| ())
+            .map_err(|error| Failure::Lost(error.error))
     }
 }
 
 fn mismatch(statements: &[Statement], outcomes: &[Outcome]) -> Option<(Part, DriverError)> {
-    statements.iter().zip(outcomes).find_map(|(statement, outcome)| {
-        let wanted = statement.matched?;
-        (outcome.matched != wanted).then(|| {
-            let cause = format!("{} of {wanted} rows are there", outcome.matched);
-            (statement.part, DriverError::new(ErrorKind::Refused, cause))
+    statements
+        .iter()
+        .zip(outcomes)
+        .find_map(|(statement, outcome)| {
+            let wanted = statement.matched?;
+            (outcome.matched != wanted).then(|| {
+                let cause = format!("{} of {wanted} rows are there", outcome.matched);
+                (statement.part, DriverError::new(ErrorKind::Refused, cause))
+            })
         })
-    })
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::sqlite::{
-    Sqlite, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteQueryResult, SqliteRow,
-    SqliteSynchronous,
+    Sqlite, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteQueryResult,
+    SqliteRow, SqliteSynchronous,
 };
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Decode, Row as _, TypeInfo as _, ValueRef as _};
 use tokio::sync::OwnedSemaphorePermit;
@@ -62,9 +62,10 @@ impl SqliteDriver {
         };
         match tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await {
             Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => {
-                Err(DriverError::new(ErrorKind::Unavailable, driver_error::<Sqlite>(&error).cause))
-            }
+            Ok(Err(error)) => Err(DriverError::new(
+                ErrorKind::Unavailable,
+                driver_error::<Sqlite>(&error).cause,
+            )),
             Err(_elapsed) => Err(DriverError::timed_out(CONNECT_TIMEOUT)),
         }
     }
@@ -81,13 +82,21 @@ impl Driver for SqliteDriver {
     }
 
     async fn connection(&self, role: Role) -> Result<Box<dyn Connection>, DriverError> {
-        let pool = if role == Role::Read { &self.readers } else { &self.writer };
+        let pool = if role == Role::Read {
+            &self.readers
+        } else {
+            &self.writer
+        };
         let permit = pool.permit().await?;
         let connection = match pool.take() {
             Some((_idle, connection)) => connection,
             None => self.open(role).await?,
         };
-        let limit = if role == Role::Migration { MIGRATION_TIMEOUT } else { STATEMENT_TIMEOUT };
+        let limit = if role == Role::Migration {
+            MIGRATION_TIMEOUT
+        } else {
+            STATEMENT_TIMEOUT
+        };
         Ok(Box::new(SqliteSession {
             connection,
             home: Arc::clone(pool),
@@ -132,10 +141,15 @@ impl Backend for Sqlite {
         let kind = value.type_info().name().to_owned();
         let decoded = match kind.as_str() {
             "INTEGER" | "BOOLEAN" => <i64 as Decode<Sqlite>>::decode(value).map(Cell::Integer),
-            "TEXT" | "BLOB" => <&[u8] as Decode<Sqlite>>::decode(value).map(|bytes| Cell::Bytes(bytes.to_vec())),
+            "TEXT" | "BLOB" => {
+                <&[u8] as Decode<Sqlite>>::decode(value).map(|bytes| Cell::Bytes(bytes.to_vec()))
+            }
             _ => return Ok(Cell::Other(kind)),
         };
-        decoded.map_err(|source| sqlx::Error::ColumnDecode { index: column.to_string(), source })
+        decoded.map_err(|source| sqlx::Error::ColumnDecode {
+            index: column.to_string(),
+            source,
+        })
     }
 
     fn classify(error: &dyn sqlx::error::DatabaseError) -> ErrorKind {

@@ -10,12 +10,12 @@ pub(super) fn classify(error: &dyn DatabaseError) -> ErrorKind {
     match (code, code & 0xff) {
         // CONSTRAINT_NOTNULL
         (1299, _) => ErrorKind::NullRefused,
-        // CONSTRAINT of any other kind, TOOBIG, MISMATCH
-        (_, 19 | 18 | 20) => ErrorKind::Refused,
+        // TOOBIG, CONSTRAINT of any other kind, MISMATCH
+        (_, 18..=20) => ErrorKind::Refused,
         // BUSY, LOCKED
         (_, 5 | 6) => ErrorKind::Contended,
         // NOMEM, READONLY, INTERRUPT, IOERR, FULL, CANTOPEN
-        (_, 7 | 8 | 9 | 10 | 13 | 14) => ErrorKind::Unavailable,
+        (_, 7..=10 | 13 | 14) => ErrorKind::Unavailable,
         _ => ErrorKind::Invalid,
     }
 }

@@ -24,7 +24,10 @@ pub async fn open(
     match driver.connection(Role::Write).await {
         Ok(connection) => connection.release(),
         Err(error) => {
-            return Err(ConnectError::File { path: path.to_owned(), cause: error.cause });
+            return Err(ConnectError::File {
+                path: path.to_owned(),
+                cause: error.cause,
+            });
         }
     }
     Ok(SqlDatabase::new(driver))
@@ -41,7 +44,9 @@ fn lock(path: &Path) -> Result<File, ConnectError> {
     let file = open.create(true).append(true).open(&name).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(ConnectError::InUse { path: path.to_owned() }),
+        Err(TryLockError::WouldBlock) => Err(ConnectError::InUse {
+            path: path.to_owned(),
+        }),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }
 }

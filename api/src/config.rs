@@ -1,0 +1,227 @@
+//! Every setting, once: as a flag, as a variable of the environment (the flag wins), with its default and its bounds.
+//! `holdfast COMMAND --help` prints this very text. Values that hold a secret are never printed.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::auth::KEY_BYTES_MIN;
+use crate::exit::{Code, Failure};
+
+/// Text that may hold a secret: readable by the program, never shown.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Secret {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+/// Where things are kept and who is asked. Without the three servers' URLs everything is embedded.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Where things are kept")]
+pub struct Backend {
+    /// Where embedded mode keeps its database, its token key and the simulated gateway's ledger.
+    #[arg(long, env = "HOLDFAST_DATA_DIR", default_value = "holdfast-data", value_name = "DIR")]
+    pub data_dir: PathBuf,
+
+    /// MySQL or MariaDB, such as mysql://user:password@host:3306/database. Needs REDIS_URL and KAFKA_BROKERS.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub database_url: Option<Secret>,
+
+    /// Redis, such as redis://host:6379. Needs DATABASE_URL and KAFKA_BROKERS.
+    #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
+    pub redis_url: Option<Secret>,
+
+    /// Kafka, such as host:9092,host:9092. Needs DATABASE_URL and REDIS_URL.
+    #[arg(long, env = "KAFKA_BROKERS", value_name = "BROKERS")]
+    pub kafka_brokers: Option<String>,
+
+    /// The topic that journal events are published to.
+    #[arg(long, env = "HOLDFAST_KAFKA_TOPIC", default_value = "holdfast.events", value_name = "TOPIC")]
+    pub kafka_topic: String,
+
+    /// The payment gateway, such as http://host:9090. Without it a simulated one runs inside.
+    #[arg(long, env = "PG_URL", hide_env_values = true, value_name = "URL")]
+    pub pg_url: Option<Secret>,
+
+    /// What tokens are signed with, at least 32 bytes; the same on every node. Required with servers; embedded mode makes
+    /// one and keeps it. Better given by the environment than by the flag.
+    #[arg(long, env = "HOLDFAST_TOKEN_KEY", hide_env_values = true, value_name = "KEY")]
+    pub token_key: Option<Secret>,
+
+    /// The name under which this node owns partitions; a name of its own for each node. [default: the host's name]
+    #[arg(long, env = "HOLDFAST_NODE", value_name = "NAME")]
+    pub node: Option<String>,
+
+    /// Workflows in memory at most; a purchase beyond that is answered with 503.
+    #[arg(
+        long,
+        env = "HOLDFAST_IN_FLIGHT_MAX",
+        default_value_t = 4_096,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
+    )]
+    pub in_flight_max: u32,
+
+    /// Partitions that this node owns at least; each has a journal writer and a connection. [default: 2]
+    #[arg(
+        long,
+        env = "HOLDFAST_PARTITIONS",
+        value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..=64)
+    )]
+    pub partitions: Option<u16>,
+}
+
+/// The servers of production.
+#[derive(Clone, Debug)]
+pub struct Servers {
+    /// MySQL.
+    pub database_url: Secret,
+    /// Redis.
+    pub redis_url: Secret,
+    /// Kafka.
+    pub kafka_brokers: String,
+}
+
+impl Backend {
+    /// The servers' URLs, or `None` for embedded mode; one or two of the three are a mistake.
+    pub fn servers(&self) -> Result<Option<Servers>, Failure> {
+        match (&self.database_url, &self.redis_url, &self.kafka_brokers) {
+            (None, None, None) => Ok(None),
+            (Some(database_url), Some(redis_url), Some(kafka_brokers)) => Ok(Some(Servers {
+                database_url: database_url.clone(),
+                redis_url: redis_url.clone(),
+                kafka_brokers: kafka_brokers.clone(),
+            })),
+            (database_url, redis_url, kafka_brokers) => {
+                let missing: Vec<&str> = [
+                    ("DATABASE_URL", database_url.is_none()),
+                    ("REDIS_URL", redis_url.is_none()),
+                    ("KAFKA_BROKERS", kafka_brokers.is_none()),
+                ]
+                .into_iter()
+                .filter_map(|(name, missing)| missing.then_some(name))
+                .collect();
+                Err(Failure::new(
+                    Code::Configuration,
+                    format!(
+                        "{} is not set: production needs DATABASE_URL, REDIS_URL and KAFKA_BROKERS together; \
+                         set all three, or none of them for embedded mode",
+                        missing.join(" and ")
+                    ),
+                ))
+            }
+        }
+    }
+
+    /// The key for tokens as it was given, checked; `None` when none was.
+    pub fn given_token_key(&self) -> Result<Option<&Secret>, Failure> {
+        match &self.token_key {
+            Some(key) if key.expose().len() < KEY_BYTES_MIN => Err(Failure::new(
+                Code::Configuration,
+                format!(
+                    "HOLDFAST_TOKEN_KEY has {} bytes: give at least {KEY_BYTES_MIN} random ones, \
+                     for example from `openssl rand -hex 32`",
+                    key.expose().len()
+                ),
+            )),
+            key => Ok(key.as_ref()),
+        }
+    }
+}
+
+/// Who is served, and how it ends.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Who is served")]
+pub struct Listen {
+    /// Where buyers are served.
+    #[arg(long, env = "HOLDFAST_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+
+    /// Where operators are served; keep it private, it has no login.
+    #[arg(long, env = "HOLDFAST_OPERATORS_LISTEN", default_value = "127.0.0.1:8081", value_name = "ADDRESS")]
+    pub operators_listen: SocketAddr,
+
+    /// How long a stop may take: what is under way is finished or left durable for the next start.
+    #[arg(
+        long,
+        env = "HOLDFAST_DRAIN_TIMEOUT",
+        default_value = "10s",
+        value_name = "TIME",
+        value_parser = duration_between(Duration::from_millis(100), Duration::from_secs(600))
+    )]
+    pub drain_timeout: Duration,
+}
+
+/// A parser for times such as `10s`, `500ms` or `2m` within bounds.
+fn duration_between(
+    min: Duration,
+    max: Duration,
+) -> impl Fn(&str) -> Result<Duration, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let duration = parse_duration(text)?;
+        if (min..=max).contains(&duration) {
+            Ok(duration)
+        } else {
+            Err(format!("must be between {min:?} and {max:?}"))
+        }
+    }
+}
+
+/// A whole number with its unit: `ms`, `s` or `m`.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "must be a whole number with ms, s or m, such as 10s".to_owned();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let millis = match unit {
+        "ms" => number,
+        "s" => number.checked_mul(1_000).ok_or_else(wrong)?,
+        "m" => number.checked_mul(60_000).ok_or_else(wrong)?,
+        _ => return Err(wrong()),
+    };
+    Ok(Duration::from_millis(millis))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_need_a_whole_number_and_a_unit() {
+        assert_eq!(parse_duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
+        for wrong in ["", "10", "s", "1.5s", "-1s", "10h", "99999999999999999999s", "18446744073709551615s", "1 s"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_never_shown() {
+        let secret = Secret("mysql://root:hunter2@localhost/x".into());
+        assert!(!format!("{secret:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,82 @@
+//! How the process ends when a command fails: one sentence for people, one code for scripts.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+/// What kind of failure it was, for scripts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// The command did its work, and what it checked does not hold.
+    CheckFailed = 1,
+    /// A setting is missing, wrong or contradicts another. (Wrong usage of the command line is 2 as well, by clap.)
+    Configuration = 2,
+    /// A server can't be reached or refuses us.
+    Server = 3,
+    /// The database's schema is of another version than this program.
+    Schema = 4,
+    /// An address or the data directory is in use.
+    InUse = 5,
+    /// The other side understood the command and refused it.
+    Refused = 6,
+    /// A defect of this program or of its surroundings.
+    Internal = 70,
+}
+
+/// The codes, as `--help` shows them.
+pub const HELP: &str = "\
+Exit codes:
+  0   done
+  1   done, and something that was checked does not hold
+  2   wrong usage, or a setting that is missing or wrong
+  3   a server can't be reached or refuses us
+  4   the database's schema is of another version
+  5   an address or the data directory is in use
+  6   the command was understood and refused
+  70  a defect";
+
+/// A command failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{sentence}")]
+pub struct Failure {
+    /// For scripts.
+    pub code: Code,
+    /// For people: what is wrong and what to do.
+    pub sentence: String,
+}
+
+impl Failure {
+    /// A failure with its sentence.
+    pub fn new(code: Code, sentence: impl Into<String>) -> Self {
+        Self { code, sentence: sentence.into() }
+    }
+
+    /// A failure whose sentence is what was being done, then the error and its causes.
+    pub fn caused_by(code: Code, doing: &str, error: &dyn Error) -> Self {
+        Self::new(code, format!("{doing}: {}", with_causes(error)))
+    }
+
+    /// A defect.
+    pub fn internal(doing: &str, error: &dyn Error) -> Self {
+        Self::caused_by(Code::Internal, doing, error)
+    }
+
+    /// The process's exit code.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.code as u8)
+    }
+}
+
+/// The error and its causes, joined by `: `. A cause that an error's own text already ends with is not repeated.
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.ends_with(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,11 @@
+//! What both listeners share: the server with its bounds, and reading requests so that what is wrong gets a name.
+
+mod bounds;
+mod listener;
+mod read;
+
+pub use bounds::{Bounds, bounded};
+pub use listener::{Listener, serve, stopped};
+pub use read::{Json, Path, Query};
+#[cfg(test)]
+pub use read::json;

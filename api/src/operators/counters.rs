@@ -1,0 +1,11 @@
+//! `GET /v1/counters`: what this node has done since it started.
+
+use axum::Json;
+use axum::extract::State;
+use engine::Counters;
+
+use crate::wiring::Services;
+
+pub async fn show(State(services): State<Services>) -> Json<Counters> {
+    Json(services.engine.counters())
+}

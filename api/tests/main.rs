@@ -1,0 +1,16 @@
+//! What the program promises, tested on the program itself: spawned as users run it, over HTTP, killed and stopped by
+//! signals, on SQLite and on real servers.
+
+mod support;
+
+mod bad_input;
+mod demo;
+mod dependencies;
+mod drain;
+mod identity;
+mod kafka;
+mod kill;
+mod operators;
+mod servers_away;
+mod start_once;
+mod startup_errors;

@@ -1,0 +1,71 @@
+//! A start under one key is one purchase, whatever is repeated.
+
+use std::collections::HashSet;
+
+use tokio::task::JoinSet;
+
+use crate::support::http::{get, send};
+use crate::support::process::ServeSettings;
+use crate::support::shop::Shop;
+
+#[tokio::test]
+async fn fifty_concurrent_starts_with_one_key_are_one_purchase() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = ServeSettings::embedded(folder.path()).start().await;
+    let shop = Shop::open(&server, "open", 100, 100).await;
+    let token = shop.token().await;
+    let mut starts = JoinSet::new();
+    for _ in 0..50 {
+        let request = shop.http.post(format!("{}/v1/purchases", shop.buyers)).bearer_auth(&token);
+        starts.spawn(send(request.header("idempotency-key", "once").json(&shop.order("tok-1"))));
+    }
+    let mut ids = HashSet::new();
+    while let Some(answer) = starts.join_next().await {
+        let answer = answer.unwrap();
+        assert_eq!(answer.status, 202, "{answer:?}");
+        let id = answer.body["id"].as_str().expect("an id").to_owned();
+        assert_eq!(answer.location, Some(format!("/v1/purchases/{id}")));
+        ids.insert(id);
+    }
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    let id = ids.into_iter().next().expect("one");
+    let settled = shop.settled(&token, &id).await;
+    assert_eq!(settled["state"], "COMPLETED", "{settled}");
+    let listed = get(&shop.http, format!("{}/v1/workflows", shop.operators)).await;
+    assert_eq!(listed.body["workflows"].as_array().map(Vec::len), Some(1), "{listed:?}");
+
+    // Ended or not: the same again is the same, anything else is refused, and another buyer's key is another key.
+    let again = shop.buy(&token, "once", &shop.order("tok-1")).await;
+    assert_eq!((again.status, again.body["id"].as_str()), (202, Some(id.as_str())), "{again:?}");
+    shop.buy(&token, "once", &shop.order("tok-2")).await.expect_problem(422, "idempotency-key-reused");
+    let other = shop.token().await;
+    let theirs = shop.buy(&other, "once", &shop.order("tok-1")).await;
+    assert_eq!(theirs.status, 202, "{theirs:?}");
+    assert_ne!(theirs.body["id"], id.as_str());
+}
+
+#[tokio::test]
+async fn a_start_needs_one_sound_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = ServeSettings::embedded(folder.path()).start().await;
+    let shop = Shop::open(&server, "open", 100, 100).await;
+    let token = shop.token().await;
+    let request = || {
+        shop.http.post(format!("{}/v1/purchases", shop.buyers)).bearer_auth(&token).json(&shop.order("tok-1"))
+    };
+    let too_long = "k".repeat(201);
+    let key = "idempotency-key";
+    for request in [
+        request(),
+        request().header(key, ""),
+        request().header(key, "two words"),
+        request().header(key, too_long.as_str()),
+        request().header(key, b"\xc3\xa4".as_slice()),
+        request().header(key, "one").header(key, "two"),
+    ] {
+        let answer = send(request).await;
+        answer.expect_problem(400, "idempotency-key-required");
+        assert_eq!(answer.body["field"], "Idempotency-Key");
+    }
+    assert_eq!(send(request().header(key, "k".repeat(200))).await.status, 202);
+}

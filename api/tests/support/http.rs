@@ -1,0 +1,62 @@
+//! Raw HTTP: any body, any header, and the answer as it came.
+
+use reqwest::{Client, Method, RequestBuilder};
+use serde_json::Value;
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// `Content-Type`.
+    pub content_type: String,
+    /// `Retry-After`.
+    pub retry_after: Option<String>,
+    /// `Location`.
+    pub location: Option<String>,
+    /// The body; JSON `null` when it is not JSON.
+    pub body: Value,
+    /// The body as text.
+    pub text: String,
+}
+
+impl Answer {
+    /// Panics unless this is a problem as RFC 9457 wants it, whose `type` ends with `slug`.
+    pub fn expect_problem(&self, status: u16, slug: &str) {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(self.content_type, "application/problem+json", "{self:?}");
+        assert_eq!(self.body["type"], format!("/problems/{slug}"), "{self:?}");
+        assert_eq!(self.body["status"], status, "{self:?}");
+        for member in ["title", "detail"] {
+            assert!(self.body[member].as_str().is_some_and(|text| !text.is_empty()), "no {member}: {self:?}");
+        }
+        assert_eq!(status == 503, self.retry_after.is_some(), "{self:?}");
+    }
+}
+
+/// A client without retries, proxies or redirects.
+pub fn client() -> Client {
+    Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().expect("a client")
+}
+
+/// Sends, and reads the whole answer.
+pub async fn send(request: RequestBuilder) -> Answer {
+    try_send(request).await.expect("an answer")
+}
+
+/// Like [`send`], where the other side may be away.
+pub async fn try_send(request: RequestBuilder) -> Result<Answer, reqwest::Error> {
+    let response = request.send().await?;
+    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let (content_type, retry_after, location) =
+        (header("content-type").unwrap_or_default(), header("retry-after"), header("location"));
+    let status = response.status().as_u16();
+    let text = response.text().await?;
+    let body = serde_json::from_str(&text).unwrap_or_default();
+    Ok(Answer { status, content_type, retry_after, location, body, text })
+}
+
+/// `GET`.
+pub async fn get(client: &Client, url: String) -> Answer {
+    send(client.request(Method::GET, url)).await
+}

@@ -1,0 +1,45 @@
+//! What every test here needs: the real program as a process, buyers, servers, and waiting for a state without sleeping
+//! blindly.
+
+pub mod http;
+pub mod process;
+pub mod servers;
+pub mod shop;
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+/// How long anything may take that is expected to happen.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How often a state is looked at.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Looks until there is something to see; panics with `what` when nothing came in time.
+pub async fn eventually<T, F>(what: &str, mut look: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(seen) = look().await {
+            return seen;
+        }
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain for {what}");
+        sleep(POLL).await;
+    }
+}
+
+/// A seed for everything random in a test, printed so that a failure can be run again with `HOLDFAST_TEST_SEED`.
+pub fn seed() -> u64 {
+    let seed = std::env::var("HOLDFAST_TEST_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = seed.unwrap_or_else(|| engine::Runtime::system().next_u64());
+    println!("HOLDFAST_TEST_SEED={seed}");
+    seed
+}
+
+/// A name that nothing else has.
+pub fn unique(prefix: &str) -> String {
+    format!("{prefix}-{:012x}", engine::Runtime::system().next_u64() >> 16)
+}

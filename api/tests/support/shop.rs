@@ -1,0 +1,158 @@
+//! A sale on a running server, and buyers for it.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use loadtest::driver::{self, Order, OrderLine, Payment, Progress, Report};
+use reqwest::Client;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::eventually;
+use super::http::{Answer, client, get, send, try_send};
+use super::process::Server;
+
+/// A sale that is open, with one product `mug` and one campaign of the sale's own name.
+pub struct Shop {
+    /// The client.
+    pub http: Client,
+    /// Where buyers are served.
+    pub buyers: String,
+    /// Where operators are served.
+    pub operators: String,
+    /// The sale.
+    pub sale: String,
+}
+
+impl Shop {
+    /// Seeds the sale.
+    pub async fn open(server: &Server, sale: &str, stock: u32, coupons: u32) -> Self {
+        let shop = Self {
+            http: client(),
+            buyers: server.buyers.clone(),
+            operators: server.operators.clone(),
+            sale: sale.to_owned(),
+        };
+        let answer = shop.seed(&seed(sale, stock, coupons)).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        eventually("the sale to be sold", || async {
+            let answer = get(&shop.http, format!("{}/v1/sales/{sale}", shop.buyers)).await;
+            (answer.status == 200).then_some(())
+        })
+        .await;
+        shop
+    }
+
+    /// `POST /v1/sales`.
+    pub async fn seed(&self, seed: &Value) -> Answer {
+        send(self.http.post(format!("{}/v1/sales", self.operators)).json(seed)).await
+    }
+
+    /// A new buyer's token.
+    pub async fn token(&self) -> String {
+        let answer = send(self.http.post(format!("{}/v1/auth/anonymous", self.buyers))).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.body["token"].as_str().expect("a token").to_owned()
+    }
+
+    /// One mug, paid by this token.
+    pub fn order(&self, payment_token: &str) -> Value {
+        json!({
+            "sale": self.sale,
+            "lines": [{ "product": "mug", "quantity": 1 }],
+            "payment": { "method": "stored", "token": payment_token },
+        })
+    }
+
+    /// `POST /v1/purchases`.
+    pub async fn buy(&self, token: &str, key: &str, order: &Value) -> Answer {
+        self.try_buy(token, key, order).await.expect("an answer")
+    }
+
+    /// Like [`Shop::buy`], where the other side may be away.
+    pub async fn try_buy(&self, token: &str, key: &str, order: &Value) -> Result<Answer, reqwest::Error> {
+        let request = self.http.post(format!("{}/v1/purchases", self.buyers));
+        try_send(request.bearer_auth(token).header("idempotency-key", key).json(order)).await
+    }
+
+    /// The purchase, once it is settled.
+    pub async fn settled(&self, token: &str, id: &str) -> Value {
+        eventually("the purchase to be settled", || async {
+            let url = format!("{}/v1/purchases/{id}?wait=10s", self.buyers);
+            let answer = send(self.http.get(url).bearer_auth(token)).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+            let state = answer.body["state"].as_str().expect("a state");
+            ["COMPLETED", "COMPENSATED", "PARKED"].contains(&state).then_some(answer.body)
+        })
+        .await
+    }
+
+    /// How many workflows of this state there are, up to a page.
+    pub async fn workflows(&self, state: &str) -> Vec<Value> {
+        let url = format!("{}/v1/workflows?state={state}&limit=500", self.operators);
+        let answer = get(&self.http, url).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.body["workflows"].as_array().expect("a list").clone()
+    }
+
+    /// Waits until no workflow is under way.
+    pub async fn quiet(&self) {
+        eventually("no workflow to be under way", || async {
+            let running = self.workflows("RUNNING").await.len() + self.workflows("COMPENSATING").await.len();
+            (running == 0).then_some(())
+        })
+        .await;
+    }
+
+    /// Panics unless every invariant holds and looked at something.
+    pub async fn verify(&self) {
+        let answer = get(&self.http, format!("{}/v1/verify?sale={}", self.operators, self.sale)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let invariants = answer.body["invariants"].as_array().expect("a list");
+        assert!(!invariants.is_empty(), "nothing was checked");
+        for invariant in invariants {
+            assert_eq!(invariant["violations"], json!([]), "{invariant}");
+            assert!(invariant["checked"].as_u64() > Some(0), "it looked at nothing: {invariant}");
+        }
+    }
+
+    /// A crowd of buyers, each of whom wants a mug with a coupon.
+    pub fn crowd(&self, buyers: usize, seed: u64) -> driver::Settings {
+        driver::Settings {
+            base_url: self.buyers.clone(),
+            buyers,
+            in_flight: NonZeroUsize::new(32).expect("not zero"),
+            order: Order {
+                sale: self.sale.clone(),
+                lines: vec![OrderLine { product: "mug".into(), quantity: 1 }],
+                campaign: Some(self.sale.clone()),
+                payment: Payment::stored("replaced"),
+            },
+            repeat_share: 0.2,
+            declined_share: 0.05,
+            patience: Duration::from_secs(90),
+            seed,
+        }
+    }
+}
+
+/// The crowd comes and goes.
+pub async fn visit(settings: driver::Settings, progress: Arc<Progress>) -> Report {
+    let (_stop, stopped) = watch::channel(false);
+    driver::run(&settings, &progress, &stopped).await.expect("the driver starts")
+}
+
+/// A sale that opened long ago and closes far ahead.
+pub fn seed(sale: &str, stock: u32, coupons: u32) -> Value {
+    json!({
+        "sale": sale,
+        "name": "A test",
+        "currency": "KRW",
+        "opens_at": "2020-01-01T00:00:00Z",
+        "closes_at": "2100-01-01T00:00:00Z",
+        "per_buyer_limit": 1,
+        "products": [{ "product": "mug", "name": "A mug", "unit_price": 12_000, "stock": stock }],
+        "campaigns": [{ "campaign": sale, "name": "A coupon", "size": coupons, "discount": { "amount": 2_000 } }],
+    })
+}

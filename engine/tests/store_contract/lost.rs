@@ -1,0 +1,252 @@
+//! A connection that breaks: what is known about the batch is said, and the journal's position tells the rest.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::store::{
+    Batch, CommitError, ConnectOptions, Journal, JournalPosition, Lease, Store, StoreError, mysql,
+};
+
+use crate::harness::{Fixture, LONG, admin, new_stock, on_mysql};
+use crate::proxy::Proxy;
+use crate::samples::{following, ids, starting};
+
+/// The journal of a lease, over a network that can fail where `word` is sent.
+struct Shaky {
+    proxy: Proxy,
+    store: Arc<dyn Store>,
+    lease: Lease,
+    journal: Box<dyn Journal>,
+}
+
+impl Shaky {
+    async fn new(fixture: &Fixture, node: &str, word: &'static str) -> Self {
+        let (front, database) = fixture.url.rsplit_once('/').expect("ends with a database");
+        let (user, server) = front.rsplit_once('@').expect("names a user");
+        let proxy = Proxy::start(server.to_owned(), word).await;
+        let url = format!("{user}@{}/{database}", proxy.address());
+        let through = mysql::connect(&url, &ConnectOptions::default())
+            .await
+            .expect("connected");
+        let store = through.store();
+        let lease = fixture.lease(node).await;
+        let journal = store.open_journal(&lease).await.expect("opened");
+        Self {
+            proxy,
+            store,
+            lease,
+            journal,
+        }
+    }
+
+    fn batch(&self) -> Batch {
+        starting(JournalPosition::default(), &ids(&self.lease, 3))
+    }
+}
+
+/// A batch whose guards are to be counted, which takes two round trips.
+fn counted(mut batch: Batch) -> Batch {
+    batch.changes = vec![new_stock("p", 1), crate::harness::add_stock("p", 1)];
+    batch
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_whose_reply_is_lost_is_found_by_its_position() {
+    on_mysql(async |fixture: Arc<Fixture>| {
+        for (node, counts) in [("a", false), ("b", true)] {
+            let mut shaky = Shaky::new(&fixture, node, "COMMIT").await;
+            let mut batch = shaky.batch();
+            if counts {
+                batch = counted(batch);
+            }
+            shaky.proxy.lose_reply();
+            let error = shaky
+                .journal
+                .commit(&batch)
+                .await
+                .expect_err("the reply is lost");
+            assert!(
+                matches!(error, CommitError::Store(StoreError::Lost { .. })),
+                "{error}"
+            );
+            assert!(shaky.proxy.has_struck());
+            let position = shaky
+                .journal
+                .position()
+                .await
+                .expect("read on a new connection");
+            assert_eq!((position.batch, position.last_seq), (1, 3));
+            shaky
+                .journal
+                .commit(&following(position))
+                .await
+                .expect("goes on");
+            // The next round makes the same workflows.
+            admin(&fixture.url, "DELETE FROM workflows").await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_never_arrived_is_found_missing() {
+    on_mysql(async |fixture: Arc<Fixture>| {
+        for (node, counts) in [("a", false), ("b", true)] {
+            let mut shaky = Shaky::new(&fixture, node, "COMMIT").await;
+            let mut batch = shaky.batch();
+            if counts {
+                batch = counted(batch);
+            }
+            shaky.proxy.lose_request();
+            let error = shaky
+                .journal
+                .commit(&batch)
+                .await
+                .expect_err("the request is lost");
+            assert!(
+                matches!(error, CommitError::Store(StoreError::Lost { .. })),
+                "{error}"
+            );
+            let position = shaky
+                .journal
+                .position()
+                .await
+                .expect("read on a new connection");
+            assert_eq!(position, JournalPosition::default());
+            shaky
+                .journal
+                .commit(&batch)
+                .await
+                .expect("the same batch may be written now");
+            assert_eq!(shaky.journal.position().await.expect("read").last_seq, 3);
+            admin(&fixture.url, "DELETE FROM workflows").await;
+            admin(&fixture.url, "DELETE FROM stock").await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_breaks_before_the_commit_is_known_to_have_done_nothing() {
+    on_mysql(async |fixture: Arc<Fixture>| {
+        let mut shaky = Shaky::new(&fixture, "a", "START TRANSACTION").await;
+        let batch = counted(shaky.batch());
+        shaky.proxy.lose_reply();
+        let error = shaky
+            .journal
+            .commit(&batch)
+            .await
+            .expect_err("the connection is lost");
+        assert!(
+            matches!(error, CommitError::Store(StoreError::Unavailable { .. })),
+            "{error}"
+        );
+        // The same batch goes through: the server has rolled the first one back.
+        shaky.journal.commit(&batch).await.expect("committed");
+        assert_eq!(fixture.held("p").await, Some(2));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_connections_are_replaced() {
+    on_mysql(async |fixture: Arc<Fixture>| {
+        let lease = fixture.lease("a").await;
+        let mut journal = fixture.store.open_journal(&lease).await.expect("opened");
+        kill_all(&fixture).await;
+        let batch = counted(starting(JournalPosition::default(), &ids(&lease, 1)));
+        let error = journal
+            .commit(&batch)
+            .await
+            .expect_err("its connection was killed");
+        assert!(
+            matches!(error, CommitError::Store(StoreError::Unavailable { .. })),
+            "{error}"
+        );
+        journal
+            .commit(&batch)
+            .await
+            .expect("committed on a new connection");
+        kill_all(&fixture).await;
+        let error = journal
+            .position()
+            .await
+            .expect_err("its connection was killed");
+        assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
+        assert_eq!(journal.position().await.expect("read").batch, 1);
+    })
+    .await;
+}
+
+async fn kill_all(fixture: &Fixture) {
+    let sql = "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()";
+    let rows = fixture
+        .database
+        .query("listing connections", sql, &[])
+        .await
+        .expect("read");
+    for row in rows {
+        admin(
+            &fixture.url,
+            &format!("KILL CONNECTION {}", row.integer(0).expect("an id")),
+        )
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_arrives_after_its_journal_was_opened_again_is_refused() {
+    on_mysql(async |fixture: Arc<Fixture>| {
+        let mut shaky = Shaky::new(&fixture, "a", "COMMIT").await;
+        let late = shaky.batch();
+        // As if the network had kept `late` back: the writer has found it missing and has opened its journal again.
+        let mut reopened = shaky
+            .store
+            .open_journal(&shaky.lease)
+            .await
+            .expect("opened");
+        assert_eq!(
+            reopened.position().await.expect("read"),
+            JournalPosition::default()
+        );
+        shaky
+            .journal
+            .commit(&late)
+            .await
+            .expect_err("it is too late");
+        reopened.commit(&late).await.expect("committed");
+        assert_eq!(fixture.count("SELECT COUNT(*) FROM events").await, 3);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_take_over_waits_for_a_batch_on_its_way_and_then_succeeds() {
+    on_mysql(async |fixture: Arc<Fixture>| {
+        let lease = fixture.lease_for("a", Duration::from_millis(300)).await;
+        let mut journal = fixture.store.open_journal(&lease).await.expect("opened");
+        journal
+            .commit(&following(JournalPosition::default()))
+            .await
+            .expect("committed");
+        let node = engine::NodeName("b".into());
+        let adopted = loop {
+            let adopted = fixture.store.adopt_expired(&node, LONG).await;
+            let adopted = adopted.expect("looked");
+            if !adopted.is_empty() {
+                break adopted;
+            }
+        };
+        assert_eq!(adopted[0].epoch.0, 2);
+        let position = journal
+            .position()
+            .await
+            .expect("the last batch was its own");
+        let error = journal
+            .commit(&following(position))
+            .await
+            .expect_err("fenced");
+        assert!(matches!(error, CommitError::Fenced { .. }), "{error}");
+    })
+    .await;
+}

@@ -1,0 +1,323 @@
+//! A world that steps have effects on: idempotent by key, with tombstones, as every real other side must be. It knows in the
+//! end what is left, and who left it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use engine::definition::{
+    AnyStep, Attempt, Compensation, Definition, DefinitionBuilder, Durability, Outcome, Phase, Policy, Probed,
+    RetryPolicy, Source, StepIndex, StepSpec,
+};
+use engine::store::change::ChangeKind;
+use engine::store::{Change, Table, Value};
+use engine::workflow::{Refusal, StepError};
+use engine::{Payload, WorkflowId};
+use tokio::task::JoinSet;
+
+use super::dice::Dice;
+
+/// The rows that steps `a` and `d` write with their outcome: one unit under the attempt's key.
+pub static STOCK: Table = Table { name: "stock", key: &["key"], columns: &["held"] };
+
+/// What the other side remembers under a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    Held,
+    Released,
+    Refused,
+}
+
+/// All that is known under a key.
+#[derive(Clone, Debug)]
+pub struct Known {
+    pub workflow: WorkflowId,
+    pub step: String,
+    pub standing: Standing,
+    /// How often the effect came into being.
+    pub made: u32,
+    /// The lives that attempted it.
+    pub lives: BTreeSet<u32>,
+}
+
+/// How often, in a thousand, an attempt goes wrong, by the way in which it does.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Temper {
+    pub refused: u64,
+    pub retry: u64,
+    pub unknown: u64,
+    pub panic: u64,
+    pub hang: u64,
+    /// It answers nothing and takes effect later, unless it is undone before.
+    pub late: u64,
+    /// A compensation is refused, which parks.
+    pub undo_refused: u64,
+}
+
+impl Temper {
+    pub const WILD: Self =
+        Self { refused: 60, retry: 60, unknown: 80, panic: 20, hang: 20, late: 40, undo_refused: 15 };
+}
+
+struct Inner {
+    keys: BTreeMap<String, Known>,
+    temper: Temper,
+}
+
+/// The world.
+#[derive(Clone)]
+pub struct Effects {
+    inner: Arc<Mutex<Inner>>,
+    dice: Dice,
+    /// What is still on its way to the other side: no crash of ours stops it.
+    on_their_way: Arc<Mutex<JoinSet<()>>>,
+}
+
+impl Effects {
+    pub fn new(dice: &Dice, temper: Temper) -> Self {
+        let inner = Inner { keys: BTreeMap::new(), temper };
+        Self { inner: Arc::new(Mutex::new(inner)), dice: dice.clone(), on_their_way: Arc::default() }
+    }
+
+    /// From now on every attempt succeeds, also at a step past the pivot that was refused: an operator has seen to it.
+    pub fn calm(&self) {
+        let mut inner = self.inner.lock().unwrap();
+        inner.temper = Temper::default();
+        let past_pivot = |known: &Known| matches!(known.step.as_str(), "d" | "e" | "f");
+        inner.keys.retain(|_, known| known.standing != Standing::Refused || !past_pivot(known));
+    }
+
+    pub fn known(&self) -> BTreeMap<String, Known> {
+        self.inner.lock().unwrap().keys.clone()
+    }
+
+    fn temper(&self) -> Temper {
+        self.inner.lock().unwrap().temper
+    }
+
+    /// Changes what is known under the attempt's key, and returns it.
+    fn meet(&self, attempt: &Attempt, life: u32, wanted: Standing) -> Standing {
+        let mut inner = self.inner.lock().unwrap();
+        let known = inner.keys.entry(attempt.key()).or_insert_with(|| Known {
+            workflow: attempt.workflow,
+            step: attempt.step.to_string(),
+            standing: wanted,
+            made: u32::from(wanted == Standing::Held),
+            lives: BTreeSet::new(),
+        });
+        known.lives.insert(life);
+        // What was released or refused stays so; what is held can only be released.
+        if known.standing == Standing::Held && wanted == Standing::Released {
+            known.standing = Standing::Released;
+        }
+        known.standing
+    }
+
+    fn standing(&self, attempt: &Attempt) -> Option<Standing> {
+        self.inner.lock().unwrap().keys.get(&attempt.key()).map(|known| known.standing)
+    }
+}
+
+/// What an attempt does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mood {
+    Good,
+    Refused,
+    Retry,
+    Unknown,
+    Panic,
+    Hang,
+    Late,
+}
+
+/// A step of a definition that one life of a process holds.
+pub struct WorldStep {
+    pub effects: Effects,
+    pub life: u32,
+    pub with_rows: bool,
+}
+
+impl WorldStep {
+    fn mood(&self, what: &str, refused: u64) -> Mood {
+        let temper = self.effects.temper();
+        let roll = self.effects.dice.roll(what, 1000);
+        let moods = [
+            (refused, Mood::Refused),
+            (temper.retry, Mood::Retry),
+            (temper.unknown, Mood::Unknown),
+            (temper.panic, Mood::Panic),
+            (temper.hang, Mood::Hang),
+            (temper.late, Mood::Late),
+        ];
+        let mut sum = 0;
+        for (share, mood) in moods {
+            sum += share;
+            if roll < sum {
+                return mood;
+            }
+        }
+        Mood::Good
+    }
+
+    async fn take_time(&self, what: &str) {
+        let slow = self.effects.dice.chance(&format!("{what} slow"), 30);
+        let at_most_ms = if slow { 400 } else { 6 };
+        let wait_ms = self.effects.dice.roll(&format!("{what} time"), at_most_ms);
+        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+    }
+
+    fn rows(&self, attempt: &Attempt, units: i64) -> Vec<Change> {
+        if !self.with_rows {
+            return Vec::new();
+        }
+        vec![Change {
+            table: &STOCK,
+            key: vec![Value::from(attempt.key())],
+            kind: ChangeKind::Add(vec![("held", units)]),
+            refusal: Refusal::new("sold-out", "nothing is left"),
+        }]
+    }
+
+    fn done(&self, attempt: &Attempt) -> Outcome<Payload> {
+        match self.effects.meet(attempt, self.life, Standing::Held) {
+            Standing::Held => Outcome::done_with(Payload::of(&attempt.key()).unwrap(), self.rows(attempt, 1)),
+            standing => refused(standing),
+        }
+    }
+}
+
+fn refused<T>(standing: Standing) -> Outcome<T> {
+    let code = if standing == Standing::Released { "released" } else { "no" };
+    Outcome::Refused(Refusal { look_up: true, ..Refusal::new(code, "the other side says no") })
+}
+
+fn error() -> StepError {
+    StepError::new("timeout", "no answer")
+}
+
+#[async_trait]
+impl AnyStep for WorldStep {
+    async fn act(&self, attempt: &Attempt, _: &[Payload]) -> Outcome<Payload> {
+        let what = format!("act {}", attempt.key());
+        let mood = self.mood(&what, self.effects.temper().refused);
+        self.take_time(&what).await;
+        let happens = self.effects.dice.chance(&format!("{what} happens"), 500);
+        match mood {
+            Mood::Good => return self.done(attempt),
+            Mood::Refused => {
+                return match self.effects.meet(attempt, self.life, Standing::Refused) {
+                    Standing::Held => self.done(attempt),
+                    standing => refused(standing),
+                };
+            }
+            Mood::Retry => return Outcome::retry(error()),
+            Mood::Late => {
+                let (effects, attempt, life) = (self.effects.clone(), attempt.clone(), self.life);
+                let after = Duration::from_millis(self.effects.dice.roll(&what, 4000));
+                self.effects.on_their_way.clone().lock().unwrap().spawn(async move {
+                    tokio::time::sleep(after).await;
+                    effects.meet(&attempt, life, Standing::Held);
+                });
+                return Outcome::Unknown(error());
+            }
+            Mood::Unknown | Mood::Panic | Mood::Hang => {}
+        }
+        if happens {
+            self.effects.meet(attempt, self.life, Standing::Held);
+        }
+        fail(mood).await
+    }
+
+    async fn probe(&self, attempt: &Attempt, _: &[Payload]) -> Probed<Payload> {
+        let what = format!("probe {}", attempt.key());
+        self.take_time(&what).await;
+        match self.effects.standing(attempt) {
+            _ if self.effects.dice.chance(&what, 500) => Probed::CannotAsk,
+            _ if self.effects.dice.chance(&what, self.effects.temper().unknown) => Probed::Unknown(error()),
+            Some(Standing::Held) => {
+                Probed::Done { output: Payload::of(&attempt.key()).unwrap(), changes: self.rows(attempt, 1) }
+            }
+            Some(standing) => match refused::<()>(standing) {
+                Outcome::Refused(refusal) => Probed::Refused(refusal),
+                _ => unreachable!("it is a refusal"),
+            },
+            None => Probed::NoEffect,
+        }
+    }
+
+    async fn compensate(&self, attempt: &Attempt, _: &[Payload], output: Option<&Payload>) -> Outcome<()> {
+        let what = format!("undo {}", attempt.key());
+        let mood = self.mood(&what, self.effects.temper().undo_refused);
+        self.take_time(&what).await;
+        let happens = self.effects.dice.chance(&format!("{what} happens"), 500);
+        if mood == Mood::Good || (happens && !matches!(mood, Mood::Refused | Mood::Retry)) {
+            self.effects.meet(attempt, self.life, Standing::Released);
+        }
+        match mood {
+            // Rows were written with the output, if it is known to be one.
+            Mood::Good => Outcome::done_with((), output.map(|_| self.rows(attempt, -1)).unwrap_or_default()),
+            Mood::Refused => Outcome::refused("stuck", "an operator must look at it"),
+            Mood::Retry => Outcome::retry(error()),
+            mood => fail(mood).await,
+        }
+    }
+}
+
+async fn fail<T>(mood: Mood) -> Outcome<T> {
+    match mood {
+        Mood::Panic => panic!("a step panics, on purpose"),
+        Mood::Hang => std::future::pending().await,
+        _ => Outcome::Unknown(error()),
+    }
+}
+
+/// Which steps of [`definition`] may run ahead of the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ahead {
+    /// None: every step is a barrier.
+    Nothing,
+    /// The steps that start at once, as in a purchase.
+    First,
+    /// All, but for the pivot.
+    AllButPivot,
+}
+
+/// `a` and `b` at once, `c` after `b`, then the pivot, `d` and `e` at once, and `f`. `a`, the pivot and `d` write rows.
+pub fn definition(effects: &Effects, life: u32, ahead: Ahead) -> Arc<Definition> {
+    let mut builder = DefinitionBuilder::new("world", 1);
+    let steps: [(&str, Phase, &[usize]); 7] = [
+        ("a", Phase::Compensable, &[]),
+        ("b", Phase::Compensable, &[]),
+        ("c", Phase::Compensable, &[1]),
+        ("pivot", Phase::Pivot, &[0, 2]),
+        ("d", Phase::Retriable, &[3]),
+        ("e", Phase::Retriable, &[3]),
+        ("f", Phase::Retriable, &[4, 5]),
+    ];
+    for (name, phase, inputs) in steps {
+        let replayable = match ahead {
+            Ahead::Nothing => false,
+            Ahead::First => matches!(name, "a" | "b"),
+            Ahead::AllButPivot => phase != Phase::Pivot,
+        };
+        let policy = Policy {
+            attempt_timeout: Duration::from_secs(1),
+            retry: RetryPolicy {
+                first_delay: Duration::from_millis(10),
+                delay_max: Duration::from_millis(200),
+                attempts_max: 4,
+            },
+            durability: if replayable { Durability::Replayable } else { Durability::Barrier },
+        };
+        let compensation = match phase {
+            Phase::Compensable => Compensation::Runs,
+            Phase::Pivot | Phase::Retriable => Compensation::None { because: "past the point of no return" },
+        };
+        let with_rows = matches!(name, "a" | "pivot" | "d");
+        let step = Arc::new(WorldStep { effects: effects.clone(), life, with_rows });
+        let inputs = inputs.iter().map(|index| Source::Step(StepIndex(*index))).collect();
+        builder.step(StepSpec { name: name.to_owned(), phase, compensation, policy, inputs, step });
+    }
+    Arc::new(builder.build(Source::Step(StepIndex(6))).unwrap())
+}

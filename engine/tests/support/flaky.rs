@@ -1,0 +1,386 @@
+//! A database and a bus that fail as real ones do: slow, away, answers lost, batches that arrive late. Underneath is the store in
+//! memory, which keeps to the contract.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use engine::ids::Ident;
+use engine::outbox::{BusError, EventBus};
+use engine::store::change::ChangeKind;
+use engine::store::{
+    Batch, Change, CommitError, Head, Journal, JournalPosition, Lease, ListFilter, Page, RefusedRows, Status, Store,
+    StoreError, StoredEvent, Value,
+};
+use engine::testing::MemoryStore;
+use engine::workflow::Record;
+use engine::{NodeName, PartitionId, WorkflowId};
+use tokio::task::JoinSet;
+
+use super::dice::Dice;
+
+/// How often, in a thousand, a commit goes wrong, by the way in which it does.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Trouble {
+    pub unavailable: u64,
+    pub contended: u64,
+    pub lost_before: u64,
+    pub lost_after: u64,
+    /// The answer is lost at once, and the batch arrives later, unless the journal was opened again or taken over.
+    pub late: u64,
+    /// It hangs for seconds, as a process that was stopped and woken up.
+    pub hang: u64,
+    /// The rows of a workflow are refused.
+    pub rows_refused: u64,
+    /// Any other statement fails.
+    pub reads: u64,
+}
+
+impl Trouble {
+    pub const WILD: Self = Self {
+        unavailable: 30,
+        contended: 30,
+        lost_before: 30,
+        lost_after: 30,
+        late: 30,
+        hang: 4,
+        rows_refused: 40,
+        reads: 20,
+    };
+}
+
+#[derive(Default)]
+struct Shared {
+    trouble: Trouble,
+    down: bool,
+    /// How often the journal of a partition was opened: a batch that was sent before is refused from then on.
+    opened: HashMap<PartitionId, u64>,
+    /// What the committed rows add up to, by key.
+    rows: BTreeMap<String, i64>,
+    /// The events that the store refuses: whose, and of which kind.
+    poisoned: Vec<(WorkflowId, &'static str)>,
+}
+
+/// The database.
+#[derive(Clone)]
+pub struct FlakyStore {
+    pub memory: MemoryStore,
+    dice: Dice,
+    shared: Arc<Mutex<Shared>>,
+    on_their_way: Arc<Mutex<JoinSet<()>>>,
+}
+
+impl FlakyStore {
+    pub fn new(memory: MemoryStore, dice: &Dice, trouble: Trouble) -> Self {
+        let shared = Shared { trouble, ..Shared::default() };
+        Self { memory, dice: dice.clone(), shared: Arc::new(Mutex::new(shared)), on_their_way: Arc::default() }
+    }
+
+    /// From now on nothing fails.
+    pub fn calm(&self) {
+        let mut shared = self.shared.lock().unwrap();
+        shared.trouble = Trouble::default();
+        shared.down = false;
+    }
+
+    pub fn set_down(&self, down: bool) {
+        self.shared.lock().unwrap().down = down;
+    }
+
+    /// From now on the store refuses this workflow's events of this kind, for no reason that anyone foresaw.
+    pub fn poison(&self, workflow: WorkflowId, kind: &'static str) {
+        self.shared.lock().unwrap().poisoned.push((workflow, kind));
+    }
+
+    /// The store is well again.
+    pub fn unpoison(&self) {
+        self.shared.lock().unwrap().poisoned.clear();
+    }
+
+    /// What the rows of each key add up to.
+    pub fn rows(&self) -> BTreeMap<String, i64> {
+        self.shared.lock().unwrap().rows.clone()
+    }
+
+    fn trouble(&self) -> Trouble {
+        self.shared.lock().unwrap().trouble
+    }
+
+    fn opened(&self, partition: PartitionId) -> u64 {
+        self.shared.lock().unwrap().opened.get(&partition).copied().unwrap_or(0)
+    }
+
+    async fn take_time(&self, doing: &str) {
+        let slow = self.dice.chance(&format!("{doing} slow"), 20);
+        let wait_ms = self.dice.roll(&format!("{doing} time"), if slow { 300 } else { 4 });
+        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+    }
+
+    /// Any statement but a commit: takes its time, and may fail.
+    async fn ready(&self, doing: &'static str) -> Result<(), StoreError> {
+        self.take_time(doing).await;
+        let down = self.shared.lock().unwrap().down;
+        if down || self.dice.chance(doing, self.trouble().reads) {
+            return Err(StoreError::Unavailable { doing, cause: "set by the test".into() });
+        }
+        Ok(())
+    }
+
+    /// A guard of the domain, or the store itself, says no.
+    fn refused(&self, batch: &Batch) -> Option<CommitError> {
+        let shared = self.shared.lock().unwrap();
+        let is_poison = |event: &engine::store::EventRow| {
+            shared.poisoned.iter().any(|(workflow, kind)| event.workflow == *workflow && event.kind == *kind)
+        };
+        if batch.events.iter().any(is_poison) {
+            return Some(CommitError::RowRefused { rows: RefusedRows::Events, cause: "set by the test".into() });
+        }
+        let trouble = shared.trouble;
+        drop(shared);
+        // A change is unlucky or not, however often it is tried.
+        let unlucky = |change: &&Change| {
+            self.dice.always(&format!("rows {} {:?}", key_of(change), change.kind), trouble.rows_refused)
+        };
+        let change = batch.changes.iter().find(unlucky)?;
+        let rows = RefusedRows::Changes(change.table.name);
+        Some(CommitError::RowRefused { rows, cause: "a guard said no".into() })
+    }
+
+    fn account(&self, batch: &Batch) {
+        let mut shared = self.shared.lock().unwrap();
+        for change in &batch.changes {
+            let ChangeKind::Add(columns) = &change.kind else { continue };
+            *shared.rows.entry(key_of(change)).or_default() += columns[0].1;
+        }
+    }
+}
+
+fn key_of(change: &Change) -> String {
+    match &change.key[0] {
+        Value::Text(key) => key.clone(),
+        other => format!("{other:?}"),
+    }
+}
+
+struct FlakyJournal {
+    store: FlakyStore,
+    lease: Lease,
+    memory: Box<dyn Journal>,
+    opened: u64,
+}
+
+impl FlakyJournal {
+    async fn write(&mut self, batch: &Batch) -> Result<(), CommitError> {
+        if self.store.shared.lock().unwrap().down {
+            return Err(StoreError::Unavailable { doing: "committing", cause: "it is down".into() }.into());
+        }
+        if let Some(refused) = self.store.refused(batch) {
+            return Err(refused);
+        }
+        self.memory.commit(batch).await?;
+        self.store.account(batch);
+        Ok(())
+    }
+
+    /// The batch reaches the database after a while: too late if the journal was opened again.
+    async fn arrive_late(&mut self, batch: &Batch) -> Result<(), CommitError> {
+        let memory = self.store.memory.open_journal(&self.lease).await?;
+        let mut late = FlakyJournal {
+            store: self.store.clone(),
+            lease: self.lease.clone(),
+            memory,
+            opened: self.opened,
+        };
+        let batch = copy(batch);
+        let after = Duration::from_millis(self.store.dice.roll("late batch", 15_000));
+        self.store.on_their_way.lock().unwrap().spawn(async move {
+            tokio::time::sleep(after).await;
+            if late.store.opened(late.lease.partition) == late.opened {
+                let _nobody_hears_it = late.write(&batch).await;
+            }
+        });
+        Ok(())
+    }
+}
+
+fn copy(batch: &Batch) -> Batch {
+    Batch {
+        number: batch.number,
+        workflows: batch.workflows.clone(),
+        events: batch.events.clone(),
+        heads: batch.heads.clone(),
+        changes: batch.changes.clone(),
+        published_seq: batch.published_seq,
+    }
+}
+
+#[async_trait]
+impl Journal for FlakyJournal {
+    async fn commit(&mut self, batch: &Batch) -> Result<(), CommitError> {
+        const DOING: &str = "committing a batch";
+        let lost = || StoreError::Lost { doing: DOING, cause: "set by the test".into() };
+        self.store.take_time(DOING).await;
+        let trouble = self.store.trouble();
+        let roll = self.store.dice.roll(DOING, 1000);
+        let kinds = [
+            trouble.unavailable,
+            trouble.contended,
+            trouble.lost_before,
+            trouble.lost_after,
+            trouble.late,
+            trouble.hang,
+        ];
+        let mut sum = 0;
+        let kind = kinds.iter().position(|share| {
+            sum += share;
+            roll < sum
+        });
+        match kind {
+            Some(0) => Err(StoreError::Unavailable { doing: DOING, cause: "set by the test".into() }.into()),
+            Some(1) => Err(CommitError::Contended("set by the test".into())),
+            Some(2) => Err(lost().into()),
+            Some(3) => {
+                self.write(batch).await?;
+                Err(lost().into())
+            }
+            Some(4) => {
+                self.arrive_late(batch).await?;
+                Err(lost().into())
+            }
+            Some(_) => {
+                let hang = Duration::from_millis(self.store.dice.roll("hanging commit", 14_000));
+                tokio::time::sleep(hang).await;
+                self.write(batch).await
+            }
+            None => self.write(batch).await,
+        }
+    }
+
+    async fn position(&mut self) -> Result<JournalPosition, StoreError> {
+        self.store.ready("reading a journal's position").await?;
+        let position = self.memory.position().await?;
+        // It is read under a lock and opens the journal again: what is still on its way comes too late.
+        let mut shared = self.store.shared.lock().unwrap();
+        let opened = shared.opened.entry(self.lease.partition).or_default();
+        *opened += 1;
+        self.opened = *opened;
+        Ok(position)
+    }
+}
+
+#[async_trait]
+impl Store for FlakyStore {
+    async fn acquire(&self, node: &NodeName, wanted: u16, lease: Duration) -> Result<Vec<Lease>, StoreError> {
+        self.ready("taking partitions").await?;
+        self.memory.acquire(node, wanted, lease).await
+    }
+
+    async fn adopt_expired(&self, node: &NodeName, lease: Duration) -> Result<Vec<Lease>, StoreError> {
+        self.ready("adopting partitions").await?;
+        self.memory.adopt_expired(node, lease).await
+    }
+
+    async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<PartitionId>, StoreError> {
+        self.ready("renewing leases").await?;
+        self.memory.renew(leases, lease).await
+    }
+
+    async fn release(&self, leases: &[Lease]) -> Result<(), StoreError> {
+        self.ready("releasing leases").await?;
+        self.memory.release(leases).await
+    }
+
+    async fn open_journal(&self, lease: &Lease) -> Result<Box<dyn Journal>, StoreError> {
+        self.ready("opening a journal").await?;
+        let memory = self.memory.open_journal(lease).await?;
+        let opened = self.opened(lease.partition);
+        Ok(Box::new(FlakyJournal { store: self.clone(), lease: lease.clone(), memory, opened }))
+    }
+
+    async fn find(&self, ident: &Ident) -> Result<Option<Head>, StoreError> {
+        let found = self.memory.find(ident).await;
+        // The answer takes time: what it says may be old when it comes.
+        self.ready("finding a workflow").await?;
+        found
+    }
+
+    async fn records(&self, id: WorkflowId, after: u32, limit: u32) -> Result<Vec<Record>, StoreError> {
+        let records = self.memory.records(id, after, limit).await;
+        self.ready("reading records").await?;
+        records
+    }
+
+    async fn open_workflows(
+        &self,
+        partition: PartitionId,
+        after: Option<Ident>,
+        limit: u32,
+    ) -> Result<Vec<(Head, Vec<Record>)>, StoreError> {
+        self.ready("reading open workflows").await?;
+        self.memory.open_workflows(partition, after, limit).await
+    }
+
+    async fn events_after(&self, partition: PartitionId, after: u64, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
+        self.ready("reading events").await?;
+        self.memory.events_after(partition, after, limit).await
+    }
+
+    async fn list(&self, filter: &ListFilter) -> Result<Page<Head>, StoreError> {
+        self.ready("listing workflows").await?;
+        self.memory.list(filter).await
+    }
+
+    async fn count_by_status(&self) -> Result<Vec<(Status, u64)>, StoreError> {
+        self.ready("counting workflows").await?;
+        self.memory.count_by_status().await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.ready("asking whether the database answers").await
+    }
+}
+
+/// A bus that fails as often as it is told to, before or after it has taken some of the events.
+#[derive(Clone)]
+pub struct FlakyBus {
+    dice: Dice,
+    inner: Arc<Mutex<BusInner>>,
+}
+
+struct BusInner {
+    fails_per_mille: u64,
+    taken: Vec<StoredEvent>,
+}
+
+impl FlakyBus {
+    pub fn new(dice: &Dice, fails_per_mille: u64) -> Self {
+        let inner = BusInner { fails_per_mille, taken: Vec::new() };
+        Self { dice: dice.clone(), inner: Arc::new(Mutex::new(inner)) }
+    }
+
+    /// From now on so many publications in a thousand fail.
+    pub fn set_fails(&self, per_mille: u64) {
+        self.inner.lock().unwrap().fails_per_mille = per_mille;
+    }
+
+    /// Everything that the bus has taken, in order, with repeats.
+    pub fn taken(&self) -> Vec<StoredEvent> {
+        self.inner.lock().unwrap().taken.clone()
+    }
+}
+
+#[async_trait]
+impl EventBus for FlakyBus {
+    async fn publish(&self, events: &[StoredEvent]) -> Result<(), BusError> {
+        tokio::time::sleep(Duration::from_millis(self.dice.roll("bus time", 4))).await;
+        let fails = self.dice.chance("bus", self.inner.lock().unwrap().fails_per_mille);
+        let taken = if fails { self.dice.roll("bus taken", events.len() as u64 + 1) } else { events.len() as u64 };
+        let mut inner = self.inner.lock().unwrap();
+        inner.taken.extend(events.iter().take(usize::try_from(taken).unwrap_or(usize::MAX)).cloned());
+        if fails {
+            return Err(BusError::Unacknowledged("set by the test".into()));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+-- Holds the units of all lines for a buyer, or none of them.
+--
+-- ARGV: operation, remember, buyer, then product and quantity of each line (products distinct).
+-- Answers: {held} | {sold} (a repeat after the confirmation)
+--        | {refused, reason, buyer_holds, detail}: sold-out <product>, limit-reached <limit>, sale-not-open <opens_at_ms>,
+--          sale-closed <closes_at_ms>, unknown-product <product>, released.
+--
+-- A refusal is stored only when `remember` is 1: when an earlier copy of the operation may still be on its way and must
+-- not succeed after this one was refused. A first and only copy stores nothing, so a sold-out storm writes nothing.
+
+local operation, remember, buyer = ARGV[1], ARGV[2], ARGV[3]
+
+local meta = redis.call('HMGET', META, 'generation', 'opens_at_ms', 'closes_at_ms', 'per_buyer_limit')
+if not meta[1] then
+  return unavailable()
+end
+
+local products, quantities, lines, available_fields = {}, {}, {}, {}
+local units, seen = 0, {}
+for argument = 4, #ARGV, 2 do
+  local product, quantity = ARGV[argument], whole(ARGV[argument + 1])
+  if seen[product] or not quantity or quantity < 1 then
+    return failure('INVALID', 'each line names another product and at least one unit')
+  end
+  seen[product] = true
+  local line = #lines + 1
+  products[line], quantities[line] = product, quantity
+  lines[line] = product .. ':' .. ARGV[argument + 1]
+  available_fields[line] = product .. ':available'
+  units = units + quantity
+end
+if units == 0 then
+  return failure('INVALID', 'a reservation has at least one line')
+end
+local fingerprint = reserve_fingerprint(buyer, lines)
+
+local units_before = tonumber(redis.call('HGET', BUYERS, buyer) or 0)
+local function refused(reason, detail)
+  return { 'refused', reason, units_before > 0 and '1' or '0', detail }
+end
+
+local state, stored_fingerprint = outcome_of(operation)
+if state then
+  if stored_fingerprint ~= fingerprint and stored_fingerprint ~= 'reserve' then
+    return mismatch()
+  end
+  if state == 'held' or state == 'sold' then
+    return { state }
+  end
+  return refused(stored_refusal(state))
+end
+
+local function refuse(reason, detail)
+  if remember == '1' then
+    store_outcome(operation, 'refused:' .. reason .. ':' .. detail, fingerprint)
+  end
+  return refused(reason, detail)
+end
+
+local reason, detail = not_open(meta[2], meta[3])
+if reason then
+  return refuse(reason, detail)
+end
+
+local available = redis.call('HMGET', STOCK, unpack(available_fields))
+for line = 1, #lines do
+  if not available[line] then
+    return refuse('unknown-product', products[line])
+  end
+end
+if units_before + units > tonumber(meta[4]) then
+  return refuse('limit-reached', meta[4])
+end
+for line = 1, #lines do
+  if tonumber(available[line]) < quantities[line] then
+    return refuse('sold-out', products[line])
+  end
+end
+
+for line = 1, #lines do
+  redis.call('HINCRBY', STOCK, products[line] .. ':held', quantities[line])
+  redis.call('HINCRBY', STOCK, available_fields[line], -quantities[line])
+end
+redis.call('HINCRBY', BUYERS, buyer, units)
+store_outcome(operation, 'held', fingerprint)
+return { 'held' }

@@ -1,0 +1,7 @@
+//! The adapters behind the ports, each passing its port's contract suite.
+
+pub mod catalogue;
+pub mod embedded;
+pub mod gateway_client;
+pub mod redis;
+pub mod scripts;

@@ -1,0 +1,13 @@
+//! What a purchase means: the sagas of a limited drop, the ports they need, and the adapters behind the ports.
+
+pub mod domain;
+pub mod ports;
+
+pub mod purchase;
+pub mod reconcile;
+
+pub mod tables;
+
+mod rows;
+
+pub mod adapters;

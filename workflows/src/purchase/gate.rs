@@ -1,0 +1,127 @@
+//! How the steps talk to the gate: the keys of their operations, and what its errors mean for an attempt.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::WorkflowId;
+use engine::definition::{Durability, Outcome, Policy, Probed, RetryPolicy};
+use engine::workflow::{Refusal, StepError};
+use tokio::sync::Notify;
+
+use super::{CouponClaim, StockReserve};
+use crate::ports::reservations::{OperationKey, ReservationError, Reservations};
+
+/// The gate and the bell that is rung when it is found closed.
+#[derive(Clone)]
+pub struct Gate {
+    /// The reservations.
+    pub reservations: Arc<dyn Reservations>,
+    /// Heard by the gate's keeper.
+    pub alarm: GateAlarm,
+}
+
+/// A bell: whoever finds the gate closed, or another store behind it, rings; the keeper wakes up and checks.
+#[derive(Clone, Debug, Default)]
+pub struct GateAlarm(Arc<Notify>);
+
+impl GateAlarm {
+    /// Asks the keeper to check the gate. Rings before it listens are one ring.
+    pub fn ring(&self) {
+        self.0.notify_one();
+    }
+
+    /// Completes when somebody rang.
+    pub async fn rung(&self) {
+        self.0.notified().await;
+    }
+}
+
+impl Gate {
+    /// What a failed call means for an attempt, forward or backward.
+    pub(super) fn failed<T>(&self, error: &ReservationError) -> Outcome<T> {
+        match error {
+            ReservationError::Unavailable(_) | ReservationError::OtherIncarnation(_) => {
+                self.alarm.ring();
+                Outcome::retry(StepError::caused_by("gate-unavailable", error))
+            }
+            ReservationError::NotSent(_) => {
+                Outcome::retry(StepError::caused_by("gate-unavailable", error))
+            }
+            ReservationError::MaybeSent(_) => {
+                Outcome::Unknown(StepError::caused_by("gate-unanswered", error))
+            }
+            ReservationError::Misuse(_) => {
+                Outcome::Unknown(StepError::caused_by("gate-misuse", error))
+            }
+        }
+    }
+}
+
+/// The bounds of a step that asks the gate: 2 s an attempt; 200 attempts, 50 ms doubling to 5 s, so that a gate that is away
+/// for a quarter of an hour leaves nothing to an operator.
+pub(super) fn policy(durability: Durability) -> Policy {
+    Policy {
+        attempt_timeout: Duration::from_secs(2),
+        retry: RetryPolicy {
+            first_delay: Duration::from_millis(50),
+            delay_max: Duration::from_secs(5),
+            attempts_max: 200,
+        },
+        durability,
+    }
+}
+
+/// The key under which `workflow` holds its units.
+pub fn stock_operation(workflow: WorkflowId) -> OperationKey {
+    operation(workflow, StockReserve::NAME)
+}
+
+/// The key under which `workflow` claimed its coupon.
+pub fn coupon_operation(workflow: WorkflowId) -> OperationKey {
+    operation(workflow, CouponClaim::NAME)
+}
+
+/// `<ident>/<step>`: without the partition, so that a repeated start meets its own operation wherever it is made.
+fn operation(workflow: WorkflowId, step: &str) -> OperationKey {
+    let mut key = String::with_capacity(40);
+    for byte in workflow.ident() {
+        // Writing to a string can't fail.
+        let _ = write!(key, "{byte:02x}");
+    }
+    key.push('/');
+    key.push_str(step);
+    OperationKey::parse(key).expect("24 digits, a slash and a short step name")
+}
+
+/// What an attempt that was made again says about the ones before it.
+pub(super) fn probed<T>(again: Outcome<T>) -> Probed<T> {
+    match again {
+        Outcome::Done { output, changes } => Probed::Done { output, changes },
+        Outcome::Refused(refusal) => Probed::Refused(refusal),
+        // This one had no effect; the earlier one may have had.
+        Outcome::Unknown(error) | Outcome::Retry { error, .. } => Probed::Unknown(error),
+    }
+}
+
+/// The refusal before a sale opens.
+pub(super) fn not_open(opens_at_ms: i64) -> Refusal {
+    let message = match jiff::Timestamp::from_millisecond(opens_at_ms) {
+        Ok(opens_at) => format!("The sale opens at {opens_at}."),
+        Err(_) => "The sale has not opened yet.".to_owned(),
+    };
+    Refusal::new("sale-not-open", message)
+}
+
+/// The refusal after a sale has closed.
+pub(super) fn closed() -> Refusal {
+    Refusal::new("sale-closed", "The sale has closed.")
+}
+
+/// The refusal of an operation that was undone before it arrived.
+pub(super) fn released() -> Refusal {
+    Refusal::new(
+        "released",
+        "This purchase was given up before; start a new one.",
+    )
+}

@@ -1,0 +1,21 @@
+//! The purchase: what it costs, each step twice and undone twice, the whole saga on a real engine, the catalogue, the keeper of
+//! the gate, and the checker of the invariants. On an embedded database always; on a server when `DATABASE_URL` names one.
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+mod support;
+
+mod quoting;
+mod seeding;
+
+mod definition;
+
+mod claiming;
+mod confirming;
+mod issuing;
+mod paying;
+mod reserving;
+
+mod catalogue;
+mod invariants;
+mod keeper;
+mod sagas;

@@ -1,0 +1,61 @@
+//! What the tests of the single scripts compare with: short names for long outcomes.
+
+use workflows::ports::reservations::{
+    ClaimRefusal, ClaimReply, ReserveRefusal, ReserveReply, ReserveRequest, SaleSnapshot,
+    StockCounts,
+};
+
+use crate::harness::{FAR_AHEAD_MS, Failure, LONG_AGO_MS, Outcome, Pair, product, small_sale};
+
+#[expect(clippy::unnecessary_wraps, reason = "to be compared with outcomes")]
+pub fn reserve_refused(reason: ReserveRefusal, buyer_holds: bool) -> Outcome<ReserveReply> {
+    Ok(ReserveReply::Refused {
+        reason,
+        buyer_holds,
+    })
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "to be compared with outcomes")]
+pub fn claim_refused(reason: ClaimRefusal, buyer_holds: bool) -> Outcome<ClaimReply> {
+    Ok(ClaimReply::Refused {
+        reason,
+        buyer_holds,
+    })
+}
+
+pub fn misuse<T>(code: &str) -> Outcome<T> {
+    Err(Failure::Misuse(code.to_owned()))
+}
+
+pub fn not_open_before(opens_at_ms: i64) -> SaleSnapshot {
+    SaleSnapshot {
+        opens_at_ms,
+        closes_at_ms: FAR_AHEAD_MS + 1,
+        ..small_sale()
+    }
+}
+
+pub fn closed() -> SaleSnapshot {
+    SaleSnapshot {
+        opens_at_ms: LONG_AGO_MS - 1,
+        closes_at_ms: LONG_AGO_MS,
+        ..small_sale()
+    }
+}
+
+pub async fn stock(pair: &Pair, name: &str) -> [u64; 3] {
+    let counts = pair.counts().await.unwrap().unwrap();
+    let StockCounts {
+        available,
+        held,
+        sold,
+    } = counts.products[&product(name)];
+    [available, held, sold]
+}
+
+pub fn remembered(request: &ReserveRequest) -> ReserveRequest {
+    ReserveRequest {
+        remember_refusal: true,
+        ..request.clone()
+    }
+}

@@ -34,18 +34,21 @@ pub fn definition(
     gate: &Gate,
     gateway: &Arc<dyn PaymentGateway>,
 ) -> Result<Definition, DefinitionError> {
+    let claim = CouponClaim { gate: gate.clone() };
+    let reserve = StockReserve { gate: gate.clone() };
+    let payment = Payment {
+        gateway: Arc::clone(gateway),
+    };
+    let confirm = StockConfirm { gate: gate.clone() };
+
     let mut saga = Saga::<PurchaseRequest>::new(NAME, 1);
     let request = saga.input();
-    let coupon = saga.compensable(CouponClaim { gate: gate.clone() }, &request);
-    let _stock = saga.compensable(StockReserve { gate: gate.clone() }, &request);
-    let (mut saga, paid) = saga.pivot(
-        Payment {
-            gateway: Arc::clone(gateway),
-        },
-        &request,
-    );
+    let coupon = saga.compensable(claim, &request);
+    saga.compensable(reserve, &request);
+    // The pivot waits for everything before it.
+    let (mut saga, paid) = saga.pivot(payment, &request);
     let goods = saga.retriable(GoodsIssue, (&request, &coupon, &paid));
-    let confirmed = saga.retriable(StockConfirm { gate: gate.clone() }, (&request, &coupon));
+    let confirmed = saga.retriable(confirm, (&request, &coupon));
     saga.order(&goods, &confirmed);
     saga.finish(&confirmed)
 }

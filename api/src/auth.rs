@@ -68,14 +68,26 @@ impl Tokens {
         validation.validate_exp = false;
         validation.validate_nbf = false;
         let (signing, checking) = (EncodingKey::from_secret(key), DecodingKey::from_secret(key));
-        Self(Arc::new(Inner { signing, checking, validation, runtime }))
+        Self(Arc::new(Inner {
+            signing,
+            checking,
+            validation,
+            runtime,
+        }))
     }
 
     /// A token for a buyer that nobody has seen before.
     pub fn issue_anonymous(&self) -> Result<Issued, Problem> {
-        let Inner { signing, runtime, .. } = &*self.0;
-        let name = format!("anon-{:016x}{:016x}", runtime.next_u64(), runtime.next_u64());
-        let buyer = BuyerId::parse(name).map_err(|error| Problem::internal("naming a buyer", &error))?;
+        let Inner {
+            signing, runtime, ..
+        } = &*self.0;
+        let name = format!(
+            "anon-{:016x}{:016x}",
+            runtime.next_u64(),
+            runtime.next_u64()
+        );
+        let buyer =
+            BuyerId::parse(name).map_err(|error| Problem::internal("naming a buyer", &error))?;
         let now = runtime.now();
         let expires_at = now.after(TOKEN_LIFETIME);
         let claims = Claims {
@@ -87,12 +99,21 @@ impl Tokens {
         };
         let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, signing)
             .map_err(|error| Problem::internal("signing a token", &error))?;
-        Ok(Issued { token, buyer, expires_at })
+        Ok(Issued {
+            token,
+            buyer,
+            expires_at,
+        })
     }
 
     /// Whose token it is, if it is good now.
     pub fn check(&self, token: &str) -> Result<BuyerId, Problem> {
-        let Inner { checking, validation, runtime, .. } = &*self.0;
+        let Inner {
+            checking,
+            validation,
+            runtime,
+            ..
+        } = &*self.0;
         if token.len() > TOKEN_BYTES_MAX {
             return Err(unauthenticated("the token is too long to be one of ours"));
         }
@@ -130,11 +151,20 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let missing =
-            || unauthenticated("send `Authorization: Bearer <token>`; POST /v1/auth/anonymous gives a token");
+        let missing = || {
+            unauthenticated(
+                "send `Authorization: Bearer <token>`; POST /v1/auth/anonymous gives a token",
+            )
+        };
         let mut values = parts.headers.get_all(AUTHORIZATION).iter();
-        let (Some(value), None) = (values.next(), values.next()) else { return Err(missing()) };
-        let (scheme, token) = value.to_str().ok().and_then(|value| value.split_once(' ')).ok_or_else(missing)?;
+        let (Some(value), None) = (values.next(), values.next()) else {
+            return Err(missing());
+        };
+        let (scheme, token) = value
+            .to_str()
+            .ok()
+            .and_then(|value| value.split_once(' '))
+            .ok_or_else(missing)?;
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(missing());
         }
@@ -159,7 +189,12 @@ mod tests {
     }
 
     fn signed(algorithm: Algorithm, key: &[u8], claims: &serde_json::Value) -> String {
-        jsonwebtoken::encode(&Header::new(algorithm), claims, &EncodingKey::from_secret(key)).unwrap()
+        jsonwebtoken::encode(
+            &Header::new(algorithm),
+            claims,
+            &EncodingKey::from_secret(key),
+        )
+        .unwrap()
     }
 
     #[test]
@@ -173,7 +208,10 @@ mod tests {
     #[test]
     fn two_buyers_are_never_the_same() {
         let tokens = tokens();
-        assert_ne!(tokens.issue_anonymous().unwrap().buyer, tokens.issue_anonymous().unwrap().buyer);
+        assert_ne!(
+            tokens.issue_anonymous().unwrap().buyer,
+            tokens.issue_anonymous().unwrap().buyer
+        );
     }
 
     #[test]
@@ -181,7 +219,12 @@ mod tests {
         for name in ["iss", "aud", "sub", "nbf", "exp"] {
             let mut claims = claims();
             claims.as_object_mut().unwrap().remove(name);
-            assert!(tokens().check(&signed(Algorithm::HS256, KEY, &claims)).is_err(), "without {name}");
+            assert!(
+                tokens()
+                    .check(&signed(Algorithm::HS256, KEY, &claims))
+                    .is_err(),
+                "without {name}"
+            );
         }
         for (name, value) in [
             ("iss", serde_json::json!("another")),
@@ -192,20 +235,37 @@ mod tests {
         ] {
             let mut claims = claims();
             claims[name] = value;
-            assert!(tokens().check(&signed(Algorithm::HS256, KEY, &claims)).is_err(), "with another {name}");
+            assert!(
+                tokens()
+                    .check(&signed(Algorithm::HS256, KEY, &claims))
+                    .is_err(),
+                "with another {name}"
+            );
         }
     }
 
     #[test]
     fn another_key_algorithm_or_no_signature_is_refused() {
         let other_key = b"another-key-of-at-least-32-bytes";
-        assert!(tokens().check(&signed(Algorithm::HS256, other_key, &claims())).is_err());
-        assert!(tokens().check(&signed(Algorithm::HS512, KEY, &claims())).is_err());
+        assert!(
+            tokens()
+                .check(&signed(Algorithm::HS256, other_key, &claims()))
+                .is_err()
+        );
+        assert!(
+            tokens()
+                .check(&signed(Algorithm::HS512, KEY, &claims()))
+                .is_err()
+        );
         let good = signed(Algorithm::HS256, KEY, &claims());
         let (_, payload) = good.split_once('.').unwrap();
         let (payload, _) = payload.split_once('.').unwrap();
         // {"alg":"none","typ":"JWT"}
-        assert!(tokens().check(&format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{payload}.")).is_err());
+        assert!(
+            tokens()
+                .check(&format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{payload}."))
+                .is_err()
+        );
         assert!(tokens().check(&good[..good.len() - 1]).is_err());
     }
 }

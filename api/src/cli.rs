@@ -84,7 +84,12 @@ pub struct Demo {
 #[derive(Args, Debug)]
 pub struct PgSim {
     /// Where to listen
-    #[arg(long, env = "HOLDFAST_PG_LISTEN", default_value = "127.0.0.1:9090", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        env = "HOLDFAST_PG_LISTEN",
+        default_value = "127.0.0.1:9090",
+        value_name = "ADDRESS"
+    )]
     pub listen: SocketAddr,
     /// The ledger's file; without one the ledger is in memory and gone with the process
     #[arg(long, env = "HOLDFAST_PG_LEDGER", value_name = "FILE")]

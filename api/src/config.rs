@@ -42,7 +42,12 @@ impl fmt::Debug for Secret {
 #[command(next_help_heading = "Where things are kept")]
 pub struct Backend {
     /// Where embedded mode keeps its database, its token key and the simulated gateway's ledger.
-    #[arg(long, env = "HOLDFAST_DATA_DIR", default_value = "holdfast-data", value_name = "DIR")]
+    #[arg(
+        long,
+        env = "HOLDFAST_DATA_DIR",
+        default_value = "holdfast-data",
+        value_name = "DIR"
+    )]
     pub data_dir: PathBuf,
 
     /// MySQL or MariaDB, such as mysql://user:password@host:3306/database. Needs REDIS_URL and KAFKA_BROKERS.
@@ -58,7 +63,12 @@ pub struct Backend {
     pub kafka_brokers: Option<String>,
 
     /// The topic that journal events are published to.
-    #[arg(long, env = "HOLDFAST_KAFKA_TOPIC", default_value = "holdfast.events", value_name = "TOPIC")]
+    #[arg(
+        long,
+        env = "HOLDFAST_KAFKA_TOPIC",
+        default_value = "holdfast.events",
+        value_name = "TOPIC"
+    )]
     pub kafka_topic: String,
 
     /// The payment gateway, such as http://host:9090. Without it a simulated one runs inside.
@@ -67,7 +77,12 @@ pub struct Backend {
 
     /// What tokens are signed with, at least 32 bytes; the same on every node. Required with servers; embedded mode makes
     /// one and keeps it. Better given by the environment than by the flag.
-    #[arg(long, env = "HOLDFAST_TOKEN_KEY", hide_env_values = true, value_name = "KEY")]
+    #[arg(
+        long,
+        env = "HOLDFAST_TOKEN_KEY",
+        hide_env_values = true,
+        value_name = "KEY"
+    )]
     pub token_key: Option<Secret>,
 
     /// The name under which this node owns partitions; a name of its own for each node. [default: the host's name]
@@ -157,11 +172,21 @@ impl Backend {
 #[command(next_help_heading = "Who is served")]
 pub struct Listen {
     /// Where buyers are served.
-    #[arg(long, env = "HOLDFAST_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        env = "HOLDFAST_LISTEN",
+        default_value = "127.0.0.1:8080",
+        value_name = "ADDRESS"
+    )]
     pub listen: SocketAddr,
 
     /// Where operators are served; keep it private, it has no login.
-    #[arg(long, env = "HOLDFAST_OPERATORS_LISTEN", default_value = "127.0.0.1:8081", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        env = "HOLDFAST_OPERATORS_LISTEN",
+        default_value = "127.0.0.1:8081",
+        value_name = "ADDRESS"
+    )]
     pub operators_listen: SocketAddr,
 
     /// How long a stop may take: what is under way is finished or left durable for the next start.
@@ -214,7 +239,17 @@ mod tests {
         assert_eq!(parse_duration("10s"), Ok(Duration::from_secs(10)));
         assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
-        for wrong in ["", "10", "s", "1.5s", "-1s", "10h", "99999999999999999999s", "18446744073709551615s", "1 s"] {
+        for wrong in [
+            "",
+            "10",
+            "s",
+            "1.5s",
+            "-1s",
+            "10h",
+            "99999999999999999999s",
+            "18446744073709551615s",
+            "1 s",
+        ] {
             assert!(parse_duration(wrong).is_err(), "{wrong:?}");
         }
     }

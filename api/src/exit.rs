@@ -47,7 +47,10 @@ pub struct Failure {
 impl Failure {
     /// A failure with its sentence.
     pub fn new(code: Code, sentence: impl Into<String>) -> Self {
-        Self { code, sentence: sentence.into() }
+        Self {
+            code,
+            sentence: sentence.into(),
+        }
     }
 
     /// A failure whose sentence is what was being done, then the error and its causes.

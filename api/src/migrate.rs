@@ -21,7 +21,11 @@ pub async fn run(arguments: Migrate, _: Runtime) -> Result<(), Failure> {
         println!("the schema is up to date (version {})", report.version);
     } else {
         let applied: Vec<String> = report.applied.iter().map(u32::to_string).collect();
-        println!("applied {}; the schema is version {}", applied.join(", "), report.version);
+        println!(
+            "applied {}; the schema is version {}",
+            applied.join(", "),
+            report.version
+        );
     }
     Ok(())
 }

@@ -13,16 +13,32 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves until it is asked to stop.
 pub async fn run(arguments: PgSim, runtime: Runtime) -> Result<(), Failure> {
-    let PgSim { listen, ledger, seed, decline_rate, latency_ms, latency_jitter_ms } = arguments;
+    let PgSim {
+        listen,
+        ledger,
+        seed,
+        decline_rate,
+        latency_ms,
+        latency_jitter_ms,
+    } = arguments;
     let mut settings = Settings::new(clock(&runtime));
     settings.address = listen;
     settings.ledger = ledger;
-    settings.rules = Rules { seed, decline_rate, latency_ms, latency_jitter_ms, ..Rules::default() };
+    settings.rules = Rules {
+        seed,
+        decline_rate,
+        latency_ms,
+        latency_jitter_ms,
+        ..Rules::default()
+    };
     let mut stop = shutdown::signals(&runtime)?;
     let running = GatewaySimulator::bind(settings).await.map_err(failed)?;
     println!("the simulated payment gateway listens on {}", running.url());
     crate::http::stopped(&mut stop).await;
-    running.shutdown(STOP_TIMEOUT).await.map_err(|error| Failure::internal("stopping", &error))
+    running
+        .shutdown(STOP_TIMEOUT)
+        .await
+        .map_err(|error| Failure::internal("stopping", &error))
 }
 
 /// The engine's clock, as the simulator takes it.
@@ -36,7 +52,9 @@ pub fn clock(runtime: &Runtime) -> loadtest::gateway_simulator::Clock {
 pub fn failed(error: StartError) -> Failure {
     let code = match &error {
         StartError::Listen { .. } => Code::InUse,
-        StartError::Ledger(loadtest::gateway_simulator::LedgerFileError::InUse { .. }) => Code::InUse,
+        StartError::Ledger(loadtest::gateway_simulator::LedgerFileError::InUse { .. }) => {
+            Code::InUse
+        }
         StartError::Ledger(_) | StartError::Rules(_) => Code::Configuration,
         StartError::Replay(_) => Code::Internal,
     };

@@ -21,43 +21,101 @@ pub struct Kind {
 }
 
 const fn kind(slug: &'static str, status: StatusCode, title: &'static str) -> Kind {
-    Kind { slug: Cow::Borrowed(slug), status, title: Cow::Borrowed(title) }
+    Kind {
+        slug: Cow::Borrowed(slug),
+        status,
+        title: Cow::Borrowed(title),
+    }
 }
 
 /// The error table. What a step refuses is not in it: that becomes 409 `/problems/<the refusal's code>`.
 impl Kind {
-    pub const MALFORMED_BODY: Self = kind("malformed-body", StatusCode::BAD_REQUEST, "The body can't be read");
-    pub const INVALID_FIELD: Self =
-        kind("invalid-field", StatusCode::UNPROCESSABLE_ENTITY, "A field has a value that it can't have");
-    pub const INVALID_PARAMETER: Self =
-        kind("invalid-parameter", StatusCode::BAD_REQUEST, "A parameter of the URL is wrong");
-    pub const IDEMPOTENCY_KEY_REQUIRED: Self =
-        kind("idempotency-key-required", StatusCode::BAD_REQUEST, "An Idempotency-Key is required");
-    pub const IDEMPOTENCY_KEY_REUSED: Self =
-        kind("idempotency-key-reused", StatusCode::UNPROCESSABLE_ENTITY, "The Idempotency-Key was used before");
-    pub const UNAUTHENTICATED: Self = kind("unauthenticated", StatusCode::UNAUTHORIZED, "A valid token is required");
+    pub const MALFORMED_BODY: Self = kind(
+        "malformed-body",
+        StatusCode::BAD_REQUEST,
+        "The body can't be read",
+    );
+    pub const INVALID_FIELD: Self = kind(
+        "invalid-field",
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "A field has a value that it can't have",
+    );
+    pub const INVALID_PARAMETER: Self = kind(
+        "invalid-parameter",
+        StatusCode::BAD_REQUEST,
+        "A parameter of the URL is wrong",
+    );
+    pub const IDEMPOTENCY_KEY_REQUIRED: Self = kind(
+        "idempotency-key-required",
+        StatusCode::BAD_REQUEST,
+        "An Idempotency-Key is required",
+    );
+    pub const IDEMPOTENCY_KEY_REUSED: Self = kind(
+        "idempotency-key-reused",
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "The Idempotency-Key was used before",
+    );
+    pub const UNAUTHENTICATED: Self = kind(
+        "unauthenticated",
+        StatusCode::UNAUTHORIZED,
+        "A valid token is required",
+    );
     pub const NOT_FOUND: Self = kind("not-found", StatusCode::NOT_FOUND, "There is no such thing");
-    pub const UNKNOWN_PATH: Self = kind("unknown-path", StatusCode::NOT_FOUND, "There is nothing at this path");
-    pub const METHOD_NOT_ALLOWED: Self =
-        kind("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, "This path has no such method");
-    pub const REQUEST_TIMEOUT: Self =
-        kind("request-timeout", StatusCode::REQUEST_TIMEOUT, "The request came too slowly");
-    pub const CONFLICT: Self = kind("conflict", StatusCode::CONFLICT, "It is not in a state that allows this");
-    pub const BODY_TOO_LARGE: Self =
-        kind("body-too-large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large");
+    pub const UNKNOWN_PATH: Self = kind(
+        "unknown-path",
+        StatusCode::NOT_FOUND,
+        "There is nothing at this path",
+    );
+    pub const METHOD_NOT_ALLOWED: Self = kind(
+        "method-not-allowed",
+        StatusCode::METHOD_NOT_ALLOWED,
+        "This path has no such method",
+    );
+    pub const REQUEST_TIMEOUT: Self = kind(
+        "request-timeout",
+        StatusCode::REQUEST_TIMEOUT,
+        "The request came too slowly",
+    );
+    pub const CONFLICT: Self = kind(
+        "conflict",
+        StatusCode::CONFLICT,
+        "It is not in a state that allows this",
+    );
+    pub const BODY_TOO_LARGE: Self = kind(
+        "body-too-large",
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "The body is too large",
+    );
     pub const UNSUPPORTED_MEDIA_TYPE: Self = kind(
         "unsupported-media-type",
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "The body must be application/json",
     );
-    pub const UNAVAILABLE: Self =
-        kind("unavailable", StatusCode::SERVICE_UNAVAILABLE, "This can't be done at the moment");
-    pub const BUSY: Self = kind("busy", StatusCode::SERVICE_UNAVAILABLE, "Too much is going on at the moment");
-    pub const NOT_READY: Self = kind("not-ready", StatusCode::SERVICE_UNAVAILABLE, "Something is missing");
-    pub const UNDECIDED: Self =
-        kind("undecided", StatusCode::SERVICE_UNAVAILABLE, "It is not known yet whether it was done");
-    pub const INTERNAL: Self =
-        kind("internal", StatusCode::INTERNAL_SERVER_ERROR, "Something is broken on this side");
+    pub const UNAVAILABLE: Self = kind(
+        "unavailable",
+        StatusCode::SERVICE_UNAVAILABLE,
+        "This can't be done at the moment",
+    );
+    pub const BUSY: Self = kind(
+        "busy",
+        StatusCode::SERVICE_UNAVAILABLE,
+        "Too much is going on at the moment",
+    );
+    pub const NOT_READY: Self = kind(
+        "not-ready",
+        StatusCode::SERVICE_UNAVAILABLE,
+        "Something is missing",
+    );
+    pub const UNDECIDED: Self = kind(
+        "undecided",
+        StatusCode::SERVICE_UNAVAILABLE,
+        "It is not known yet whether it was done",
+    );
+    pub const INTERNAL: Self = kind(
+        "internal",
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "Something is broken on this side",
+    );
 
     /// A business "no".
     fn refused(code: &str) -> Self {
@@ -65,7 +123,11 @@ impl Kind {
         if let Some(first) = title.get_mut(..1) {
             first.make_ascii_uppercase();
         }
-        Self { slug: Cow::Owned(code.to_owned()), status: StatusCode::CONFLICT, title: Cow::Owned(title) }
+        Self {
+            slug: Cow::Owned(code.to_owned()),
+            status: StatusCode::CONFLICT,
+            title: Cow::Owned(title),
+        }
     }
 }
 
@@ -84,8 +146,14 @@ const RETRY_AFTER_SECONDS: u32 = 1;
 impl Problem {
     /// A problem of this kind; the detail is a sentence for whoever reads it.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        let retry_after_seconds = (kind.status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_SECONDS);
-        Self { kind, detail: detail.into(), field: None, retry_after_seconds }
+        let retry_after_seconds =
+            (kind.status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_SECONDS);
+        Self {
+            kind,
+            detail: detail.into(),
+            field: None,
+            retry_after_seconds,
+        }
     }
 
     /// Names the field, header or parameter that it is about.
@@ -114,7 +182,10 @@ impl Problem {
     /// A defect of ours: the details go to the log, not to the caller.
     pub fn internal(doing: &str, error: &dyn std::error::Error) -> Self {
         tracing::error!(error = %crate::exit::with_causes(error), "{doing} failed");
-        Self::new(Kind::INTERNAL, format!("{doing} failed; the operator's log says why"))
+        Self::new(
+            Kind::INTERNAL,
+            format!("{doing} failed; the operator's log says why"),
+        )
     }
 }
 
@@ -123,7 +194,10 @@ impl From<StoreError> for Problem {
         match &error {
             StoreError::Unavailable { .. } | StoreError::Lost { .. } => {
                 tracing::warn!(%error, "a request could not be served");
-                Self::new(Kind::UNAVAILABLE, "the database can't be reached at the moment; try again")
+                Self::new(
+                    Kind::UNAVAILABLE,
+                    "the database can't be reached at the moment; try again",
+                )
             }
             StoreError::Corrupt { .. } => Self::internal("reading or writing the database", &error),
         }
@@ -138,7 +212,10 @@ impl From<Refusal> for Problem {
 
 impl From<QuoteError> for Problem {
     fn from(error: QuoteError) -> Self {
-        let kind = Kind { slug: Cow::Borrowed(error.code()), ..Kind::INVALID_FIELD };
+        let kind = Kind {
+            slug: Cow::Borrowed(error.code()),
+            ..Kind::INVALID_FIELD
+        };
         let field = error.field();
         Self::new(kind, format!("`{field}`: {error}")).with_field(field)
     }
@@ -222,7 +299,10 @@ impl IntoResponse for Problem {
         let body = serde_json::to_vec(&body).unwrap_or_default();
         let mut response = (self.kind.status, body).into_response();
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(RETRY_AFTER, seconds.into());
         }

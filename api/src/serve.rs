@@ -31,10 +31,16 @@ pub async fn run(arguments: Serve, runtime: Runtime) -> Result<(), Failure> {
 }
 
 fn greeting(serving: &Serving, system: &System) -> String {
-    let mut text = format!("holdfast {}, {}\n", env!("CARGO_PKG_VERSION"), system.description());
-    for (name, url) in
-        [("buyers", serving.buyers_url()), ("operators", serving.operators_url()), ("payments", system.gateway_url())]
-    {
+    let mut text = format!(
+        "holdfast {}, {}\n",
+        env!("CARGO_PKG_VERSION"),
+        system.description()
+    );
+    for (name, url) in [
+        ("buyers", serving.buyers_url()),
+        ("operators", serving.operators_url()),
+        ("payments", system.gateway_url()),
+    ] {
         writeln!(text, "{name:<10} {url}").expect("a String takes all");
     }
     text
@@ -68,12 +74,28 @@ impl Serving {
     /// Begins to serve.
     pub fn start(listeners: Listeners, services: Services) -> Self {
         let (stop, stopping) = watch::channel(false);
-        let services = Services { stopping: stopping.clone(), ..services };
+        let services = Services {
+            stopping: stopping.clone(),
+            ..services
+        };
         let (buyers, operators) = (listeners.buyers.address(), listeners.operators.address());
         let mut tasks = JoinSet::new();
-        tasks.spawn(http::serve(listeners.buyers, buyers::router(services.clone()), stopping.clone()));
-        tasks.spawn(http::serve(listeners.operators, operators::router(services), stopping));
-        Self { buyers, operators, stop, tasks }
+        tasks.spawn(http::serve(
+            listeners.buyers,
+            buyers::router(services.clone()),
+            stopping.clone(),
+        ));
+        tasks.spawn(http::serve(
+            listeners.operators,
+            operators::router(services),
+            stopping,
+        ));
+        Self {
+            buyers,
+            operators,
+            stop,
+            tasks,
+        }
     }
 
     /// Where buyers are served.
@@ -97,7 +119,11 @@ impl Serving {
 }
 
 /// Requests, then workflows, then events, then connections.
-pub async fn stop_in_order(serving: Serving, system: System, limit: Duration) -> Result<(), Failure> {
+pub async fn stop_in_order(
+    serving: Serving,
+    system: System,
+    limit: Duration,
+) -> Result<(), Failure> {
     let deadline = system.services().runtime.now().after(limit);
     serving.stop(limit / LISTENERS_SHARE).await;
     system.close(deadline).await

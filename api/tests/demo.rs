@@ -15,7 +15,9 @@ async fn a_small_demo_sells_everything_and_every_invariant_holds() {
 
 #[tokio::test]
 async fn the_same_demo_on_real_servers() {
-    let Some(servers) = Servers::from_environment() else { return };
+    let Some(servers) = Servers::from_environment() else {
+        return;
+    };
     the_demo_holds(&BTreeMap::from([
         ("DATABASE_URL".to_owned(), servers.database_url),
         ("REDIS_URL".to_owned(), servers.redis_url),
@@ -26,31 +28,65 @@ async fn the_same_demo_on_real_servers() {
 }
 
 async fn the_demo_holds(variables: &BTreeMap<String, String>) {
-    let arguments = ["demo", "--buyers", "300", "--stock", "60", "--coupons", "60", "-o", "json"];
+    let arguments = [
+        "demo",
+        "--buyers",
+        "300",
+        "--stock",
+        "60",
+        "--coupons",
+        "60",
+        "-o",
+        "json",
+    ];
     let output = run(&arguments, variables).await;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stdout));
+    assert!(
+        output.status.success(),
+        "{said}\n{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
     assert!(!said.is_empty(), "no progress was shown");
-    let result: Value = serde_json::from_slice(&output.stdout).expect("nothing but JSON on standard output");
+    let result: Value =
+        serde_json::from_slice(&output.stdout).expect("nothing but JSON on standard output");
     println!("{result:#}");
-    let purchases = result["purchases"].as_object().expect("purchases by outcome");
+    let purchases = result["purchases"]
+        .as_object()
+        .expect("purchases by outcome");
     assert_eq!(purchases["completed"], 60, "{result}");
-    assert_eq!(purchases.values().filter_map(Value::as_u64).sum::<u64>(), 300, "{result}");
+    assert_eq!(
+        purchases.values().filter_map(Value::as_u64).sum::<u64>(),
+        300,
+        "{result}"
+    );
     for figure in ["purchases_per_second", "p50_ms", "p99_ms"] {
         assert!(result[figure].as_f64() > Some(0.0), "{figure}: {result}");
     }
     let invariants = result["invariants"].as_array().expect("invariants");
-    let ids: Vec<&str> = invariants.iter().filter_map(|invariant| invariant["id"].as_str()).collect();
+    let ids: Vec<&str> = invariants
+        .iter()
+        .filter_map(|invariant| invariant["id"].as_str())
+        .collect();
     assert_eq!(ids, ["I1", "I2", "I3", "I4", "I6", "I8"]);
     for invariant in invariants {
-        assert!(invariant["checked"].as_u64() > Some(0), "it looked at nothing: {invariant}");
-        assert_eq!(invariant["violations"].as_array().map(Vec::len), Some(0), "{invariant}");
+        assert!(
+            invariant["checked"].as_u64() > Some(0),
+            "it looked at nothing: {invariant}"
+        );
+        assert_eq!(
+            invariant["violations"].as_array().map(Vec::len),
+            Some(0),
+            "{invariant}"
+        );
     }
 }
 
 #[tokio::test]
 async fn an_interrupted_demo_ends_cleanly() {
-    let mut demo = Running::start(holdfast(&["demo", "--buyers", "100000", "--stock", "1000"], &BTreeMap::new()));
+    let mut demo = Running::start(holdfast(
+        &["demo", "--buyers", "100000", "--stock", "1000"],
+        &BTreeMap::new(),
+    ));
     let _ = demo.line_of_errors("  1 s").await;
     demo.signal("INT").await;
     let (status, said) = demo.ended(Duration::from_secs(20)).await;

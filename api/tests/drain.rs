@@ -31,7 +31,10 @@ async fn sigterm_under_load_drains_exits_0_in_time_and_a_restart_goes_on() {
 
     let server = settings.start().await;
     let report = crowd.join_next().await.expect("a crowd").expect("no panic");
-    println!("{:?}, {} answers 503 or none", report.purchases, report.unavailable);
+    println!(
+        "{:?}, {} answers 503 or none",
+        report.purchases, report.unavailable
+    );
     assert_eq!(report.errors, Vec::<String>::new());
     assert_eq!(report.repeats.violations, Vec::<String>::new());
     assert_eq!(report.purchases.get("gave_up"), None);
@@ -50,18 +53,31 @@ async fn whoever_waits_is_answered_when_the_server_stops() {
     let server = settings.start().await;
     let shop = Shop::open(&server, "open", 10, 10).await;
     let token = shop.token().await;
-    let id = shop.buy(&token, "k", &shop.order("tok-1")).await.body["id"].as_str().expect("an id").to_owned();
+    let id = shop.buy(&token, "k", &shop.order("tok-1")).await.body["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
     let url = format!("{}/v1/purchases/{id}?wait=30s", shop.buyers);
     let mut waiting = JoinSet::new();
-    waiting.spawn(crate::support::http::send(shop.http.get(url).bearer_auth(&token)));
+    waiting.spawn(crate::support::http::send(
+        shop.http.get(url).bearer_auth(&token),
+    ));
     eventually("the wait to have begun", || async {
         let running = shop.workflows("RUNNING").await;
         (!running.is_empty()).then_some(())
     })
     .await;
     server.process.signal("TERM").await;
-    let answer = waiting.join_next().await.expect("a wait").expect("an answer");
-    assert_eq!((answer.status, answer.body["state"].as_str()), (200, Some("RUNNING")), "{answer:?}");
+    let answer = waiting
+        .join_next()
+        .await
+        .expect("a wait")
+        .expect("an answer");
+    assert_eq!(
+        (answer.status, answer.body["state"].as_str()),
+        (200, Some("RUNNING")),
+        "{answer:?}"
+    );
     let (status, log) = server.process.ended(Duration::from_secs(15)).await;
     assert_eq!(status.code(), Some(0), "{log}");
 }

@@ -11,7 +11,10 @@ async fn a_request_without_a_good_token_is_refused() {
     let shop = Shop::open(&server, "open", 10, 10).await;
     let good = shop.token().await;
     let spoiled = format!("{}x", &good[..good.len() - 1]);
-    let unsigned = format!("eyJhbGciOiJub25lIn0.{}.", good.split('.').nth(1).expect("a payload"));
+    let unsigned = format!(
+        "eyJhbGciOiJub25lIn0.{}.",
+        good.split('.').nth(1).expect("a payload")
+    );
     let long = format!("Bearer {}", "a".repeat(4_000));
     let order = shop.order("tok-1");
     for header in [
@@ -24,8 +27,14 @@ async fn a_request_without_a_good_token_is_refused() {
         Some(format!("Bearer {unsigned}")),
         Some(long),
     ] {
-        let post = shop.http.post(format!("{}/v1/purchases", shop.buyers)).header("idempotency-key", "k");
-        let get = shop.http.get(format!("{}/v1/purchases/00000001-0000-8000-8000-000000000000", shop.buyers));
+        let post = shop
+            .http
+            .post(format!("{}/v1/purchases", shop.buyers))
+            .header("idempotency-key", "k");
+        let get = shop.http.get(format!(
+            "{}/v1/purchases/00000001-0000-8000-8000-000000000000",
+            shop.buyers
+        ));
         for request in [post.json(&order), get] {
             let request = match &header {
                 Some(header) => request.header("authorization", header),
@@ -45,10 +54,17 @@ async fn tokens_outlive_a_restart() {
     let server = settings.start().await;
     let shop = Shop::open(&server, "open", 10, 10).await;
     let token = shop.token().await;
-    let id = shop.buy(&token, "k", &shop.order("tok-1")).await.body["id"].as_str().expect("an id").to_owned();
+    let id = shop.buy(&token, "k", &shop.order("tok-1")).await.body["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
     server.process.kill().await;
     let server = settings.start().await;
-    let again = Shop { buyers: server.buyers.clone(), operators: server.operators.clone(), ..shop };
+    let again = Shop {
+        buyers: server.buyers.clone(),
+        operators: server.operators.clone(),
+        ..shop
+    };
     let settled = again.settled(&token, &id).await;
     assert_eq!(settled["state"], "COMPLETED", "{settled}");
 }

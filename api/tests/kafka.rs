@@ -26,7 +26,9 @@ struct Published {
 
 #[tokio::test]
 async fn every_journal_event_reaches_the_topic_in_order_and_nothing_else_does() {
-    let Some(servers) = Servers::from_environment() else { return };
+    let Some(servers) = Servers::from_environment() else {
+        return;
+    };
     let folder = tempfile::tempdir().unwrap();
     let server = servers.serve(folder.path()).start().await;
     let shop = Shop::open(&server, &unique("drop"), 30, 40).await;
@@ -34,7 +36,9 @@ async fn every_journal_event_reaches_the_topic_in_order_and_nothing_else_does() 
     println!("{:?}", report.purchases);
     shop.quiet().await;
     eventually("every event to be published", || async {
-        let counters = get(&shop.http, format!("{}/v1/counters", shop.operators)).await.body;
+        let counters = get(&shop.http, format!("{}/v1/counters", shop.operators))
+            .await
+            .body;
         (counters["unpublished"] == 0).then_some(())
     })
     .await;
@@ -43,16 +47,28 @@ async fn every_journal_event_reaches_the_topic_in_order_and_nothing_else_does() 
     let expected: usize = journal.values().map(Vec::len).sum();
     assert!(expected > 100, "a load that says little: {expected} events");
     let (brokers, topic) = (servers.kafka_brokers.clone(), servers.topic.clone());
-    let published = tokio::task::spawn_blocking(move || consume(&brokers, &topic, expected)).await.unwrap();
+    let published = tokio::task::spawn_blocking(move || consume(&brokers, &topic, expected))
+        .await
+        .unwrap();
     for (workflow, events) in &journal {
         let on_topic = published.get(workflow).cloned().unwrap_or_default();
-        let seen: Vec<(u64, String)> = on_topic.iter().map(|event| (event.seq, event.kind.clone())).collect();
+        let seen: Vec<(u64, String)> = on_topic
+            .iter()
+            .map(|event| (event.seq, event.kind.clone()))
+            .collect();
         assert_eq!(&seen, events, "{workflow}");
         for event in on_topic {
-            assert!(event.id.contains(workflow.as_str()), "its id names its workflow: {event:?}");
+            assert!(
+                event.id.contains(workflow.as_str()),
+                "its id names its workflow: {event:?}"
+            );
         }
     }
-    assert_eq!(published.len(), journal.len(), "only our workflows are on the topic");
+    assert_eq!(
+        published.len(),
+        journal.len(),
+        "only our workflows are on the topic"
+    );
 }
 
 /// The journal of each workflow, as the operators' API tells it.
@@ -61,10 +77,18 @@ async fn journal(shop: &Shop) -> BTreeMap<String, Vec<(u64, String)>> {
     for state in ["COMPLETED", "COMPENSATED", "PARKED"] {
         for workflow in shop.workflows(state).await {
             let id = workflow["id"].as_str().expect("an id").to_owned();
-            let events = get(&shop.http, format!("{}/v1/workflows/{id}/events?limit=500", shop.operators)).await.body;
+            let events = get(
+                &shop.http,
+                format!("{}/v1/workflows/{id}/events?limit=500", shop.operators),
+            )
+            .await
+            .body;
             let events = events["events"].as_array().expect("events").iter();
             let event = |event: &Value| {
-                (event["seq"].as_u64().expect("a number"), event["type"].as_str().expect("a type").to_owned())
+                (
+                    event["seq"].as_u64().expect("a number"),
+                    event["type"].as_str().expect("a type").to_owned(),
+                )
             };
             journal.insert(id, events.map(event).collect());
         }
@@ -86,12 +110,19 @@ fn consume(brokers: &str, topic: &str, expected: usize) -> BTreeMap<String, Vec<
     let (mut count, deadline) = (0, Instant::now() + PATIENCE);
     loop {
         // After the last expected one, a moment for what should not be there.
-        let patience = if count < expected { Duration::from_secs(10) } else { Duration::from_millis(500) };
+        let patience = if count < expected {
+            Duration::from_secs(10)
+        } else {
+            Duration::from_millis(500)
+        };
         let Some(message) = consumer.poll(patience) else {
             if count >= expected {
                 return published;
             }
-            assert!(Instant::now() < deadline, "{count} of {expected} events came");
+            assert!(
+                Instant::now() < deadline,
+                "{count} of {expected} events came"
+            );
             continue;
         };
         let message = message.expect("a message");
@@ -110,12 +141,27 @@ fn read(message: &BorrowedMessage<'_>) -> (String, Published) {
     let headers = message.headers().expect("headers");
     let header = |name: &str| {
         let found = headers.iter().find(|header| header.key == name);
-        text(found.and_then(|header| header.value).unwrap_or_else(|| panic!("no header {name}")))
+        text(
+            found
+                .and_then(|header| header.value)
+                .unwrap_or_else(|| panic!("no header {name}")),
+        )
     };
     let record: Value = serde_json::from_slice(message.payload().expect("a value")).expect("JSON");
     let kind = record["event"]["type"].as_str().expect("a type").to_owned();
     assert_eq!(header("ce_specversion"), "1.0");
-    assert!(header("ce_type").ends_with(&kind), "{} is not {kind}", header("ce_type"));
+    assert!(
+        header("ce_type").ends_with(&kind),
+        "{} is not {kind}",
+        header("ce_type")
+    );
     let workflow = text(message.key().expect("a key"));
-    (workflow, Published { seq: record["seq"].as_u64().expect("a number"), kind, id: header("ce_id") })
+    (
+        workflow,
+        Published {
+            seq: record["seq"].as_u64().expect("a number"),
+            kind,
+            id: header("ce_id"),
+        },
+    )
 }

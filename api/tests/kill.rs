@@ -25,10 +25,15 @@ async fn ten_kills_on_sqlite_lose_and_double_nothing() {
 
 #[tokio::test]
 async fn ten_kills_on_mysql_redis_and_kafka_lose_and_double_nothing() {
-    let Some(servers) = Servers::from_environment() else { return };
+    let Some(servers) = Servers::from_environment() else {
+        return;
+    };
     let folder = tempfile::tempdir().unwrap();
     let (_gateway, url) = gateway(folder.path()).await;
-    let settings = servers.serve(&folder.path().join("data")).on(free_port(), free_port()).with("PG_URL", url);
+    let settings = servers
+        .serve(&folder.path().join("data"))
+        .on(free_port(), free_port())
+        .with("PG_URL", url);
     nothing_is_lost(&settings).await;
 }
 
@@ -37,7 +42,9 @@ async fn gateway(folder: &Path) -> (Running, String) {
     let ledger = folder.join("ledger").display().to_string();
     let arguments = ["pg-sim", "--listen", "127.0.0.1:0", "--ledger", &ledger];
     let mut process = Running::start(holdfast(&arguments, &BTreeMap::new()));
-    let url = process.line("the simulated payment gateway listens on").await;
+    let url = process
+        .line("the simulated payment gateway listens on")
+        .await;
     (process, url)
 }
 
@@ -52,7 +59,10 @@ async fn nothing_is_lost(settings: &ServeSettings) {
         let moment = (seed.rotate_left(u32::try_from(6 * round).expect("small")) % 30) + 1;
         let progress = Arc::new(Progress::default());
         let mut crowd = JoinSet::new();
-        crowd.spawn(visit(shop.crowd(BUYERS, seed.wrapping_add(round)), Arc::clone(&progress)));
+        crowd.spawn(visit(
+            shop.crowd(BUYERS, seed.wrapping_add(round)),
+            Arc::clone(&progress),
+        ));
         eventually("some purchases to be settled", || async {
             let seen = progress.snapshot();
             (seen.completed + seen.turned_back >= moment).then_some(())
@@ -61,24 +71,44 @@ async fn nothing_is_lost(settings: &ServeSettings) {
         server.process.kill().await;
         server = settings.start().await;
         let report = crowd.join_next().await.expect("a crowd").expect("no panic");
-        println!("round {round}: killed at {moment}, {:?}, {} answers missing", report.purchases, report.unavailable);
+        println!(
+            "round {round}: killed at {moment}, {:?}, {} answers missing",
+            report.purchases, report.unavailable
+        );
         assert_eq!(report.errors, Vec::<String>::new(), "round {round}");
-        let unsettled: Vec<_> =
-            report.purchases.keys().filter(|outcome| !["completed", "payment_declined"].contains(&outcome.as_str())).collect();
-        assert_eq!(unsettled, Vec::<&String>::new(), "round {round}: everyone gets a mug, or has a bad card");
+        let unsettled: Vec<_> = report
+            .purchases
+            .keys()
+            .filter(|outcome| !["completed", "payment_declined"].contains(&outcome.as_str()))
+            .collect();
+        assert_eq!(
+            unsettled,
+            Vec::<&String>::new(),
+            "round {round}: everyone gets a mug, or has a bad card"
+        );
         acknowledged.extend(report.acknowledged);
         repeats.merge(report.repeats);
     }
     everything_is_settled(&shop, &server, &acknowledged, &repeats).await;
 }
 
-async fn everything_is_settled(shop: &Shop, server: &Server, acknowledged: &[Acknowledged], repeats: &Check) {
+async fn everything_is_settled(
+    shop: &Shop,
+    server: &Server,
+    acknowledged: &[Acknowledged],
+    repeats: &Check,
+) {
     assert_eq!(repeats.violations, Vec::<String>::new());
     assert!(repeats.checked > 0, "nobody repeated anything");
-    let check = driver::check_acknowledged(&server.buyers, acknowledged, Duration::from_secs(30)).await;
+    let check =
+        driver::check_acknowledged(&server.buyers, acknowledged, Duration::from_secs(30)).await;
     let check = check.expect("the driver starts");
     assert_eq!(check.violations, Vec::<String>::new());
-    println!("{} acknowledged purchases, {} questions about them", acknowledged.len(), check.checked);
+    println!(
+        "{} acknowledged purchases, {} questions about them",
+        acknowledged.len(),
+        check.checked
+    );
     shop.quiet().await;
     shop.verify().await;
 }

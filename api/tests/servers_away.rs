@@ -14,45 +14,75 @@ use crate::support::unique;
 
 #[tokio::test]
 async fn redis_away_is_503_and_an_empty_redis_is_rebuilt() {
-    let Some(mut world) = World::start().await else { return };
+    let Some(mut world) = World::start().await else {
+        return;
+    };
     world.sells("before").await;
     let (token, sold) = world.sells("also before").await;
     world.redis.kill().await;
     world.refuses_with_503().await;
     let shown = world.shop.settled(&token, &sold).await;
-    assert_eq!(shown["state"], "COMPLETED", "what is sold can be seen all the while");
+    assert_eq!(
+        shown["state"], "COMPLETED",
+        "what is sold can be seen all the while"
+    );
     world.redis.start_again().await;
     world.sells_again().await;
 
     // The sale goes on where it was: three and what sold again are gone.
-    let sale = get(&world.shop.http, format!("{}/v1/sales/drop", world.shop.buyers)).await.body;
-    assert!(sale["products"][0]["available"].as_u64() <= Some(97), "{sale}");
+    let sale = get(
+        &world.shop.http,
+        format!("{}/v1/sales/drop", world.shop.buyers),
+    )
+    .await
+    .body;
+    assert!(
+        sale["products"][0]["available"].as_u64() <= Some(97),
+        "{sale}"
+    );
     world.ends_well().await;
 }
 
 #[tokio::test]
 async fn mysql_away_is_503_and_a_repeat_names_the_same_purchase_afterwards() {
-    let Some(mut world) = World::start().await else { return };
+    let Some(mut world) = World::start().await else {
+        return;
+    };
     let (token, sold) = world.sells("before").await;
     world.mysql.kill().await;
     world.refuses_with_503().await;
     world.mysql.start_again().await;
     world.sells_again().await;
-    let again = world.shop.buy(&token, "before", &world.shop.order("tok-1")).await;
-    assert_eq!((again.status, again.body["id"].as_str()), (202, Some(sold.as_str())), "{again:?}");
+    let again = world
+        .shop
+        .buy(&token, "before", &world.shop.order("tok-1"))
+        .await;
+    assert_eq!(
+        (again.status, again.body["id"].as_str()),
+        (202, Some(sold.as_str())),
+        "{again:?}"
+    );
     world.ends_well().await;
 }
 
 #[tokio::test]
 async fn kafka_away_stops_nothing_and_the_backlog_drains() {
-    let Some(mut world) = World::start().await else { return };
+    let Some(mut world) = World::start().await else {
+        return;
+    };
     world.sells("before").await;
     world.kafka.kill().await;
     world.sells("meanwhile").await;
     world.sells("meanwhile, again").await;
-    assert!(world.counters().await["unpublished"].as_u64() > Some(0), "events wait");
+    assert!(
+        world.counters().await["unpublished"].as_u64() > Some(0),
+        "events wait"
+    );
     world.kafka.start_again().await;
-    eventually("the backlog to drain", || async { (world.counters().await["unpublished"] == 0).then_some(()) }).await;
+    eventually("the backlog to drain", || async {
+        (world.counters().await["unpublished"] == 0).then_some(())
+    })
+    .await;
     world.ends_well().await;
 }
 
@@ -68,19 +98,38 @@ struct World {
 
 impl World {
     async fn start() -> Option<Self> {
-        let (mysql, redis, kafka) =
-            tokio::join!(OwnServer::start("mysql", &[]), OwnServer::start("redis", &[]), OwnServer::start("kafka", &[]));
+        let (mysql, redis, kafka) = tokio::join!(
+            OwnServer::start("mysql", &[]),
+            OwnServer::start("redis", &[]),
+            OwnServer::start("kafka", &[])
+        );
         let (mysql, redis, kafka) = (mysql?, redis?, kafka?);
         let folder = tempfile::tempdir().expect("a folder");
-        let server = settings(folder.path(), &mysql, &redis, &kafka).start().await;
+        let server = settings(folder.path(), &mysql, &redis, &kafka)
+            .start()
+            .await;
         let shop = Shop::open(&server, "drop", 100, 100).await;
-        Some(Self { mysql, redis, kafka, shop, _server: server, _folder: folder })
+        Some(Self {
+            mysql,
+            redis,
+            kafka,
+            shop,
+            _server: server,
+            _folder: folder,
+        })
     }
 
     /// One purchase, from its start to its goods: the buyer's token and the purchase's id.
     async fn sells(&self, key: &str) -> (String, String) {
         let token = self.shop.token().await;
-        let answer = self.shop.buy(&token, &key.replace([' ', ','], "-"), &self.shop.order("tok-1")).await;
+        let answer = self
+            .shop
+            .buy(
+                &token,
+                &key.replace([' ', ','], "-"),
+                &self.shop.order("tok-1"),
+            )
+            .await;
         assert_eq!(answer.status, 202, "{answer:?}");
         let id = answer.body["id"].as_str().expect("an id").to_owned();
         let settled = self.shop.settled(&token, &id).await;
@@ -90,19 +139,32 @@ impl World {
 
     /// Starts are answered with 503 and nothing else, from the first one that notices on.
     async fn refuses_with_503(&self) {
-        eventually("a 503", || async { (self.tries().await.status == 503).then_some(()) }).await;
+        eventually("a 503", || async {
+            (self.tries().await.status == 503).then_some(())
+        })
+        .await;
         for _ in 0..5 {
             let answer = self.tries().await;
             assert_eq!(answer.status, 503, "{answer:?}");
-            let slug = answer.body["type"].as_str().expect("a problem").trim_start_matches("/problems/").to_owned();
+            let slug = answer.body["type"]
+                .as_str()
+                .expect("a problem")
+                .trim_start_matches("/problems/")
+                .to_owned();
             answer.expect_problem(503, &slug);
         }
     }
 
     async fn tries(&self) -> Answer {
         let token = self.shop.token().await;
-        let answer = self.shop.buy(&token, "tried", &self.shop.order("tok-1")).await;
-        assert!([202, 503].contains(&answer.status), "neither yes nor 503: {answer:?}");
+        let answer = self
+            .shop
+            .buy(&token, "tried", &self.shop.order("tok-1"))
+            .await;
+        assert!(
+            [202, 503].contains(&answer.status),
+            "neither yes nor 503: {answer:?}"
+        );
         answer
     }
 
@@ -110,8 +172,14 @@ impl World {
     async fn sells_again(&self) {
         let token = self.shop.token().await;
         let id = eventually("a purchase to be accepted again", || async {
-            let answer = self.shop.buy(&token, "back", &self.shop.order("tok-1")).await;
-            assert!([202, 503].contains(&answer.status), "neither yes nor 503: {answer:?}");
+            let answer = self
+                .shop
+                .buy(&token, "back", &self.shop.order("tok-1"))
+                .await;
+            assert!(
+                [202, 503].contains(&answer.status),
+                "neither yes nor 503: {answer:?}"
+            );
             (answer.status == 202).then(|| answer.body["id"].as_str().expect("an id").to_owned())
         })
         .await;
@@ -120,7 +188,12 @@ impl World {
     }
 
     async fn counters(&self) -> Value {
-        get(&self.shop.http, format!("{}/v1/counters", self.shop.operators)).await.body
+        get(
+            &self.shop.http,
+            format!("{}/v1/counters", self.shop.operators),
+        )
+        .await
+        .body
     }
 
     async fn ends_well(&self) {
@@ -129,11 +202,22 @@ impl World {
     }
 }
 
-fn settings(folder: &Path, mysql: &OwnServer, redis: &OwnServer, kafka: &OwnServer) -> ServeSettings {
+fn settings(
+    folder: &Path,
+    mysql: &OwnServer,
+    redis: &OwnServer,
+    kafka: &OwnServer,
+) -> ServeSettings {
     ServeSettings::embedded(folder)
-        .with("DATABASE_URL", format!("mysql://root@{}/holdfast", mysql.address()))
+        .with(
+            "DATABASE_URL",
+            format!("mysql://root@{}/holdfast", mysql.address()),
+        )
         .with("REDIS_URL", format!("redis://{}", redis.address()))
         .with("KAFKA_BROKERS", kafka.address())
         .with("HOLDFAST_NODE", unique("node"))
-        .with("HOLDFAST_TOKEN_KEY", "a key for tests that is long enough to be taken")
+        .with(
+            "HOLDFAST_TOKEN_KEY",
+            "a key for tests that is long enough to be taken",
+        )
 }

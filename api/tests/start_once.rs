@@ -16,8 +16,15 @@ async fn fifty_concurrent_starts_with_one_key_are_one_purchase() {
     let token = shop.token().await;
     let mut starts = JoinSet::new();
     for _ in 0..50 {
-        let request = shop.http.post(format!("{}/v1/purchases", shop.buyers)).bearer_auth(&token);
-        starts.spawn(send(request.header("idempotency-key", "once").json(&shop.order("tok-1"))));
+        let request = shop
+            .http
+            .post(format!("{}/v1/purchases", shop.buyers))
+            .bearer_auth(&token);
+        starts.spawn(send(
+            request
+                .header("idempotency-key", "once")
+                .json(&shop.order("tok-1")),
+        ));
     }
     let mut ids = HashSet::new();
     while let Some(answer) = starts.join_next().await {
@@ -32,12 +39,22 @@ async fn fifty_concurrent_starts_with_one_key_are_one_purchase() {
     let settled = shop.settled(&token, &id).await;
     assert_eq!(settled["state"], "COMPLETED", "{settled}");
     let listed = get(&shop.http, format!("{}/v1/workflows", shop.operators)).await;
-    assert_eq!(listed.body["workflows"].as_array().map(Vec::len), Some(1), "{listed:?}");
+    assert_eq!(
+        listed.body["workflows"].as_array().map(Vec::len),
+        Some(1),
+        "{listed:?}"
+    );
 
     // Ended or not: the same again is the same, anything else is refused, and another buyer's key is another key.
     let again = shop.buy(&token, "once", &shop.order("tok-1")).await;
-    assert_eq!((again.status, again.body["id"].as_str()), (202, Some(id.as_str())), "{again:?}");
-    shop.buy(&token, "once", &shop.order("tok-2")).await.expect_problem(422, "idempotency-key-reused");
+    assert_eq!(
+        (again.status, again.body["id"].as_str()),
+        (202, Some(id.as_str())),
+        "{again:?}"
+    );
+    shop.buy(&token, "once", &shop.order("tok-2"))
+        .await
+        .expect_problem(422, "idempotency-key-reused");
     let other = shop.token().await;
     let theirs = shop.buy(&other, "once", &shop.order("tok-1")).await;
     assert_eq!(theirs.status, 202, "{theirs:?}");
@@ -51,7 +68,10 @@ async fn a_start_needs_one_sound_key() {
     let shop = Shop::open(&server, "open", 100, 100).await;
     let token = shop.token().await;
     let request = || {
-        shop.http.post(format!("{}/v1/purchases", shop.buyers)).bearer_auth(&token).json(&shop.order("tok-1"))
+        shop.http
+            .post(format!("{}/v1/purchases", shop.buyers))
+            .bearer_auth(&token)
+            .json(&shop.order("tok-1"))
     };
     let too_long = "k".repeat(201);
     let key = "idempotency-key";
@@ -67,5 +87,8 @@ async fn a_start_needs_one_sound_key() {
         answer.expect_problem(400, "idempotency-key-required");
         assert_eq!(answer.body["field"], "Idempotency-Key");
     }
-    assert_eq!(send(request().header(key, "k".repeat(200))).await.status, 202);
+    assert_eq!(
+        send(request().header(key, "k".repeat(200))).await.status,
+        202
+    );
 }

@@ -147,7 +147,10 @@ impl View {
     /// Nothing more will happen by itself: it has ended or waits for an operator.
     #[must_use]
     pub const fn is_settled(&self) -> bool {
-        matches!(self.head.status, Status::Completed | Status::Compensated | Status::Parked)
+        matches!(
+            self.head.status,
+            Status::Completed | Status::Compensated | Status::Parked
+        )
     }
 }
 
@@ -232,12 +235,23 @@ impl Engine {
     }
 
     /// Like [`Engine::view`], but waits, at most until `deadline`, for the workflow to be settled.
-    pub async fn wait(&self, id: WorkflowId, deadline: Timestamp) -> Result<Option<View>, StoreError> {
-        self.node.wait(id, deadline.since(self.node.runtime.now())).await
+    pub async fn wait(
+        &self,
+        id: WorkflowId,
+        deadline: Timestamp,
+    ) -> Result<Option<View>, StoreError> {
+        self.node
+            .wait(id, deadline.since(self.node.runtime.now()))
+            .await
     }
 
     /// A workflow's records after number `after`, at most `limit`.
-    pub async fn records(&self, id: WorkflowId, after: u32, limit: u32) -> Result<Vec<Record>, StoreError> {
+    pub async fn records(
+        &self,
+        id: WorkflowId,
+        after: u32,
+        limit: u32,
+    ) -> Result<Vec<Record>, StoreError> {
         self.node.store.records(id, after, limit).await
     }
 
@@ -247,12 +261,22 @@ impl Engine {
     }
 
     /// Lets a parked workflow go on.
-    pub async fn retry(&self, id: WorkflowId, actor: &str, reason: &str) -> Result<View, CommandError> {
+    pub async fn retry(
+        &self,
+        id: WorkflowId,
+        actor: &str,
+        reason: &str,
+    ) -> Result<View, CommandError> {
         self.node.command(id, Verb::Retry, actor, reason).await
     }
 
     /// Turns a workflow back that is not past its pivot.
-    pub async fn compensate(&self, id: WorkflowId, actor: &str, reason: &str) -> Result<View, CommandError> {
+    pub async fn compensate(
+        &self,
+        id: WorkflowId,
+        actor: &str,
+        reason: &str,
+    ) -> Result<View, CommandError> {
         self.node.command(id, Verb::Compensate, actor, reason).await
     }
 

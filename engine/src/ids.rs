@@ -139,7 +139,11 @@ mod tests {
 
     #[test]
     fn an_id_carries_its_partition_and_its_ident() {
-        let key = StartKey { definition: "purchase".into(), scope: "b".into(), key: "k".into() };
+        let key = StartKey {
+            definition: "purchase".into(),
+            scope: "b".into(),
+            key: "k".into(),
+        };
         let id = WorkflowId::for_key(PartitionId(7), &key);
         assert_eq!((id.partition(), id.ident()), (PartitionId(7), key.ident()));
         assert_eq!(WorkflowId::parse(&id.to_string()), Some(id));
@@ -149,7 +153,12 @@ mod tests {
     #[test]
     fn parts_of_a_key_do_not_run_together() {
         let key = |scope: &str, key: &str| {
-            StartKey { definition: "d".into(), scope: scope.into(), key: key.into() }.ident()
+            StartKey {
+                definition: "d".into(),
+                scope: scope.into(),
+                key: key.into(),
+            }
+            .ident()
         };
         assert_ne!(key("ab", "c"), key("a", "bc"));
     }

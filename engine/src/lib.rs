@@ -27,7 +27,8 @@ pub mod engine;
 pub mod testing;
 
 pub use engine::{
-    CommandError, Counters, Drained, Engine, OpenError, Parts, Settings, Start, StartError, Started, View,
+    CommandError, Counters, Drained, Engine, OpenError, Parts, Settings, Start, StartError,
+    Started, View,
 };
 pub use runtime::{Runtime, Timestamp};
 

@@ -12,7 +12,9 @@ use rand::{Rng as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
 
 /// Microseconds since 1970-01-01T00:00:00Z.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Timestamp(pub i64);
 
@@ -62,14 +64,26 @@ pub struct Runtime {
 impl Runtime {
     /// A runtime from its parts: what a simulation calls.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, spawner: Arc<dyn Spawner>) -> Self {
-        Self { clock, entropy, spawner }
+    pub fn new(
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        spawner: Arc<dyn Spawner>,
+    ) -> Self {
+        Self {
+            clock,
+            entropy,
+            spawner,
+        }
     }
 
     /// The system's clock, the system's randomness, and the current Tokio runtime.
     #[must_use]
     pub fn system() -> Self {
-        Self::new(Arc::new(SystemClock), Arc::new(SeededEntropy::from_system()), Arc::new(TokioSpawner))
+        Self::new(
+            Arc::new(SystemClock),
+            Arc::new(SeededEntropy::from_system()),
+            Arc::new(TokioSpawner),
+        )
     }
 
     /// The present instant.
@@ -146,7 +160,10 @@ impl SeededEntropy {
 
 impl Entropy for SeededEntropy {
     fn next_u64(&self) -> u64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).next_u64()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .next_u64()
     }
 }
 

@@ -13,7 +13,11 @@ use engine::{CommandError, StartError, Started};
 use futures_util::future::join_all;
 use support::{Harness, Script, status};
 
-static STOCK: Table = Table { name: "stock", key: &["product"], columns: &["held"] };
+static STOCK: Table = Table {
+    name: "stock",
+    key: &["product"],
+    columns: &["held"],
+};
 
 fn hold_one() -> Script {
     Script::DoneWith(vec![Change {
@@ -33,7 +37,14 @@ async fn a_workflow_runs_its_steps_in_order_and_completes() {
     assert_eq!(harness.world.log(), ["a", "b", "pivot", "last"]);
     assert_eq!(
         harness.kinds(),
-        ["started", "step-done", "step-done", "step-done", "step-done", "completed"]
+        [
+            "started",
+            "step-done",
+            "step-done",
+            "step-done",
+            "step-done",
+            "completed"
+        ]
     );
 }
 
@@ -53,7 +64,10 @@ async fn a_refusal_before_anything_is_durable_leaves_no_trace() {
     let refused = harness.run(&engine, "k").await;
     assert!(matches!(refused, Err(StartError::Refused(refusal)) if refusal.code == "sold-out"));
     assert_eq!(harness.world.log(), ["a", "b", "undo a"]);
-    assert_eq!((harness.store.workflows(), harness.store.events().len()), (0, 0));
+    assert_eq!(
+        (harness.store.workflows(), harness.store.events().len()),
+        (0, 0)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -61,7 +75,10 @@ async fn a_step_that_cannot_be_attempted_before_anything_is_durable_makes_the_st
     let harness = Harness::new(Replayable);
     harness.world.script("b", [Script::Retry]);
     let engine = harness.open().await;
-    assert!(matches!(harness.run(&engine, "k").await, Err(StartError::Unavailable(_))));
+    assert!(matches!(
+        harness.run(&engine, "k").await,
+        Err(StartError::Unavailable(_))
+    ));
     assert_eq!(harness.world.log(), ["a", "b", "undo a"]);
     assert_eq!(harness.store.workflows(), 0);
 }
@@ -89,36 +106,62 @@ async fn a_refusal_is_compensated_in_reverse_order() {
 #[tokio::test(start_paused = true)]
 async fn a_step_that_stays_unknown_is_compensated_because_it_may_have_happened() {
     let harness = Harness::new(Barrier);
-    harness.world.script("b", [Script::Unknown, Script::Panic, Script::Hang]);
+    harness
+        .world
+        .script("b", [Script::Unknown, Script::Panic, Script::Hang]);
     let engine = harness.open().await;
     let view = harness.run(&engine, "k").await.unwrap();
     assert_eq!(view.head.status, Status::Compensated);
-    assert_eq!(harness.world.log(), ["a", "b", "b", "b", "undo b?", "undo a"]);
+    assert_eq!(
+        harness.world.log(),
+        ["a", "b", "b", "b", "undo b?", "undo a"]
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_pivot_that_stays_unknown_is_parked_and_not_undone_until_an_operator_retries_it() {
     let harness = Harness::new(Barrier);
-    harness.world.script("pivot", [Script::Unknown, Script::Unknown, Script::Unknown]);
+    harness
+        .world
+        .script("pivot", [Script::Unknown, Script::Unknown, Script::Unknown]);
     let engine = harness.open().await;
     let view = harness.run(&engine, "k").await.unwrap();
     assert_eq!(status(&view), (Status::Parked, Some("scripted")));
     let refused = engine.compensate(view.id, "ann", "give up").await;
     assert!(matches!(refused, Err(CommandError::Conflict(why)) if why.contains("pivot")));
-    let going = engine.retry(view.id, "ann", "the gateway is back").await.unwrap();
-    let done = engine.wait(going.id, harness.runtime.now().after(Duration::from_secs(9))).await;
+    let going = engine
+        .retry(view.id, "ann", "the gateway is back")
+        .await
+        .unwrap();
+    let done = engine
+        .wait(
+            going.id,
+            harness.runtime.now().after(Duration::from_secs(9)),
+        )
+        .await;
     assert_eq!(done.unwrap().unwrap().head.status, Status::Completed);
-    assert!(!harness.world.log().iter().any(|entry| entry.starts_with("undo")));
+    assert!(
+        !harness
+            .world
+            .log()
+            .iter()
+            .any(|entry| entry.starts_with("undo"))
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_step_past_the_pivot_is_retried_and_then_parked_never_undone() {
     let harness = Harness::new(Barrier);
-    harness.world.script("last", [Script::Retry, Script::Retry, Script::Retry]);
+    harness
+        .world
+        .script("last", [Script::Retry, Script::Retry, Script::Retry]);
     let engine = harness.open().await;
     let view = harness.run(&engine, "k").await.unwrap();
     assert_eq!(view.head.status, Status::Parked);
-    assert_eq!(harness.world.log(), ["a", "b", "pivot", "last", "last", "last"]);
+    assert_eq!(
+        harness.world.log(),
+        ["a", "b", "pivot", "last", "last", "last"]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -141,7 +184,10 @@ async fn one_refused_workflow_does_not_spoil_the_batch_that_it_is_in() {
     let engine = harness.open().await;
     let keys: Vec<String> = (0..50).map(|key| key.to_string()).collect();
     let runs = join_all(keys.iter().map(|key| harness.run(&engine, key))).await;
-    let completed = runs.iter().flatten().filter(|view| view.head.status == Status::Completed);
+    let completed = runs
+        .iter()
+        .flatten()
+        .filter(|view| view.head.status == Status::Completed);
     assert_eq!((completed.count(), harness.store.workflows()), (49, 49));
     assert!(engine.counters().splits > 0, "the batch was split");
 }
@@ -151,13 +197,21 @@ async fn fifty_starts_with_one_key_make_one_workflow() {
     let harness = Harness::new(Replayable);
     let engine = harness.open().await;
     let started = join_all((0..50).map(|_| engine.start(harness.start("same")))).await;
-    let ids: std::collections::HashSet<_> =
-        started.iter().map(|started| started.as_ref().unwrap().view().id).collect();
-    let new = started.iter().filter(|started| matches!(started, Ok(Started::New(_)))).count();
+    let ids: std::collections::HashSet<_> = started
+        .iter()
+        .map(|started| started.as_ref().unwrap().view().id)
+        .collect();
+    let new = started
+        .iter()
+        .filter(|started| matches!(started, Ok(Started::New(_))))
+        .count();
     assert_eq!((ids.len(), new, harness.store.workflows()), (1, 1, 1));
     let mut other = harness.start("same");
     other.request_hash = [2; 32];
-    assert!(matches!(engine.start(other).await, Err(StartError::KeyReused(_))));
+    assert!(matches!(
+        engine.start(other).await,
+        Err(StartError::KeyReused(_))
+    ));
 }
 
 #[tokio::test(start_paused = true)]
@@ -169,10 +223,19 @@ async fn a_key_is_remembered_by_the_store_after_a_restart() {
     let again = engine.start(harness.start("k")).await.unwrap();
     assert!(matches!(&again, Started::Existing(view) if view.id == first.id));
     assert_eq!(harness.store.workflows(), 1);
-    assert!(!harness.world.log().iter().any(|entry| entry.starts_with("undo")));
+    assert!(
+        !harness
+            .world
+            .log()
+            .iter()
+            .any(|entry| entry.starts_with("undo"))
+    );
     let mut other = harness.start("k");
     other.request_hash = [2; 32];
-    assert!(matches!(engine.start(other).await, Err(StartError::KeyReused(_))));
+    assert!(matches!(
+        engine.start(other).await,
+        Err(StartError::KeyReused(_))
+    ));
 }
 
 #[tokio::test(start_paused = true)]
@@ -195,7 +258,12 @@ async fn an_open_workflow_goes_on_under_the_next_owner() {
 
 #[tokio::test(start_paused = true)]
 async fn a_commit_whose_answer_was_lost_is_neither_lost_nor_doubled() {
-    for fault in [Fault::LostAfterCommit, Fault::LostBeforeCommit, Fault::Unavailable, Fault::Contended] {
+    for fault in [
+        Fault::LostAfterCommit,
+        Fault::LostBeforeCommit,
+        Fault::Unavailable,
+        Fault::Contended,
+    ] {
         let harness = Harness::new(Barrier);
         harness.store.fail_next([fault.clone(), fault.clone()]);
         let engine = harness.open().await;
@@ -211,7 +279,10 @@ async fn a_database_that_is_away_stops_the_node_and_its_return_brings_it_back() 
     let engine = harness.open().await;
     harness.store.set_down(true);
     let undecided = engine.start(harness.start("k")).await;
-    assert!(matches!(undecided, Err(StartError::Undecided(_))), "{undecided:?}");
+    assert!(
+        matches!(undecided, Err(StartError::Undecided(_))),
+        "{undecided:?}"
+    );
     while engine.is_serving() {
         tokio::time::advance(Duration::from_millis(100)).await;
     }
@@ -265,11 +336,21 @@ async fn a_pause_waits_for_what_is_under_way_and_nothing_begins_during_it() {
     assert!(paused);
     let begun = harness.world.log().len();
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(harness.world.log().len(), begun, "nothing begins during a pause");
-    assert!(matches!(engine.start(harness.start("late")).await, Err(StartError::NotServing(_))));
+    assert_eq!(
+        harness.world.log().len(),
+        begun,
+        "nothing begins during a pause"
+    );
+    assert!(matches!(
+        engine.start(harness.start("late")).await,
+        Err(StartError::NotServing(_))
+    ));
     engine.resume();
     for started in started.iter().flatten() {
-        assert_eq!(harness.settled(&engine, started).await.head.status, Status::Completed);
+        assert_eq!(
+            harness.settled(&engine, started).await.head.status,
+            Status::Completed
+        );
     }
 }
 

@@ -31,6 +31,8 @@ const QUIET: Mix = Mix {
     ahead: Ahead::First,
 };
 
+const AHEADS: [Ahead; 4] = [Ahead::Nothing, Ahead::First, Ahead::AllButPivot, Ahead::Everything];
+
 /// A test on its own paused clock: one runtime a seed, so that each begins alike.
 fn on_paused_time<T>(test: impl Future<Output = T>) -> T {
     let mut builder = tokio::runtime::Builder::new_current_thread();
@@ -105,10 +107,12 @@ fn pause(site: &Site, what: &str, below_ms: u64) -> impl Future<Output = ()> + u
     tokio::time::sleep(Duration::from_millis(site.dice.roll(what, below_ms)))
 }
 
+// ---- random cases ----
+
 #[test]
 fn steps_that_fail_in_every_way_leave_nothing_undone() {
     for seed in seeds(1, 6) {
-        for ahead in [Ahead::Nothing, Ahead::First, Ahead::AllButPivot] {
+        for ahead in AHEADS {
             let mix = Mix { temper: Temper::WILD, ahead, ..QUIET };
             run(seed, mix, 200, async |_, _| {});
         }
@@ -118,7 +122,7 @@ fn steps_that_fail_in_every_way_leave_nothing_undone() {
 #[test]
 fn rows_that_are_refused_leave_nothing_undone() {
     for seed in seeds(100, 6) {
-        for ahead in [Ahead::Nothing, Ahead::First, Ahead::AllButPivot] {
+        for ahead in AHEADS {
             let trouble = Trouble { rows_refused: 150, ..QUIET.trouble };
             let mix = Mix { temper: Temper::WILD, trouble, ahead, ..QUIET };
             run(seed, mix, 200, async |_, _| {});
@@ -132,6 +136,103 @@ fn commits_that_fail_in_every_way_lose_and_double_nothing() {
         let mix = Mix { temper: Temper::WILD, trouble: Trouble::WILD, bus_fails: 200, ..QUIET };
         run(seed, mix, 200, async |site, current| {
             // A commit that hangs for longer than the lease loses the partition.
+            site.cut_short(&current.lock().unwrap());
+        });
+    }
+}
+
+/// Everything at once, but for what happens to the processes.
+fn wild(seed: u64) -> Mix {
+    let ahead = AHEADS[usize::try_from(seed % 3).unwrap()];
+    Mix { temper: Temper::WILD, trouble: Trouble::WILD, bus_fails: 200, ahead }
+}
+
+#[test]
+fn processes_that_are_killed_lose_and_double_nothing() {
+    for seed in seeds(300, 8) {
+        run(seed, wild(seed), 150, async |site, current| {
+            for _ in 0..6 {
+                pause(site, "until the next kill", 4_000).await;
+                let life = current.lock().unwrap().clone();
+                site.kill(&life);
+                pause(site, "until the restart", 2_000).await;
+                let next = site.open("test").await;
+                *current.lock().unwrap() = next;
+            }
+            site.cut_short(&current.lock().unwrap());
+        });
+    }
+}
+
+#[test]
+fn owners_that_do_not_know_that_they_were_replaced_change_nothing() {
+    for seed in seeds(400, 8) {
+        run(seed, wild(seed), 150, async |site, current| {
+            for _ in 0..5 {
+                pause(site, "until the next theft", 4_000).await;
+                let stale = current.lock().unwrap().clone();
+                // The same name: it takes the partitions at once. The stale owner finds out, and takes them back.
+                let next = site.open("test").await;
+                *current.lock().unwrap() = next;
+                pause(site, "until the stale owner dies", 9_000).await;
+                site.kill(&stale);
+            }
+            site.cut_short(&current.lock().unwrap());
+        });
+    }
+}
+
+#[test]
+fn another_node_takes_over_from_one_that_died() {
+    for seed in seeds(500, 8) {
+        run(seed, wild(seed), 150, async |site, current| {
+            for node in ["one", "two", "three"] {
+                let next = site.open(node).await;
+                pause(site, "both are alive", 6_000).await;
+                let dying = std::mem::replace(&mut *current.lock().unwrap(), next);
+                pause(site, "until the old one dies", 3_000).await;
+                site.kill(&dying);
+            }
+            site.cut_short(&current.lock().unwrap());
+        });
+    }
+}
+
+#[test]
+fn a_database_and_a_bus_that_come_and_go_stop_things_and_change_nothing() {
+    for seed in seeds(600, 8) {
+        run(seed, wild(seed), 150, async |site, current| {
+            site.cut_short(&current.lock().unwrap());
+            for _ in 0..4 {
+                pause(site, "until it is away", 4_000).await;
+                site.bus.set_fails(1_000);
+                site.store.set_down(true);
+                pause(site, "until it is back", 25_000).await;
+                site.store.set_down(false);
+                pause(site, "until the bus is back", 5_000).await;
+                site.bus.set_fails(200);
+            }
+        });
+    }
+}
+
+#[test]
+fn pauses_and_drains_in_the_middle_of_everything_change_nothing() {
+    for seed in seeds(700, 8) {
+        run(seed, wild(seed), 150, async |site, current| {
+            for _ in 0..4 {
+                pause(site, "until the pause", 3_000).await;
+                let life = current.lock().unwrap().clone();
+                life.engine.pause(site.after(Duration::from_secs(2))).await;
+                pause(site, "until it is resumed", 2_000).await;
+                life.engine.resume();
+                pause(site, "until the drain", 3_000).await;
+                life.engine.drain(site.after(Duration::from_secs(3))).await;
+                // The process ends here: what it could not finish goes on in the next one.
+                site.kill(&life);
+                let next = site.open("test").await;
+                *current.lock().unwrap() = next;
+            }
             site.cut_short(&current.lock().unwrap());
         });
     }

@@ -37,25 +37,36 @@ pub async fn measure(
 ) -> Result<Bare, Failure> {
     let node = NodeName(format!("bare-{connections}"));
     let failed = |error: &dyn std::error::Error| Failure::internal("writing the bare rows", error);
-    let leases = store.acquire(&node, connections, LEASE).await.map_err(|error| failed(&error))?;
+    let leases = store
+        .acquire(&node, connections, LEASE)
+        .await
+        .map_err(|error| failed(&error))?;
     let share = measured.workflows.div_ceil(u32::from(connections));
     let began = runtime.now();
     let mut writers = JoinSet::new();
     for lease in leases.iter().take(usize::from(connections)).cloned() {
-        let mut journal = store.open_journal(&lease).await.map_err(|error| failed(&error))?;
+        let mut journal = store
+            .open_journal(&lease)
+            .await
+            .map_err(|error| failed(&error))?;
         let mut loop_ = Loop::new(measured, &lease, runtime);
         writers.spawn(async move { loop_.write(journal.as_mut(), share).await });
     }
     let mut written = Written::default();
     while let Some(finished) = writers.join_next().await {
         let part = finished.unwrap_or_else(|error| Err(error.to_string()));
-        let part = part.map_err(|error| Failure::new(Code::Internal, format!("writing the bare rows: {error}")))?;
+        let part = part.map_err(|error| {
+            Failure::new(Code::Internal, format!("writing the bare rows: {error}"))
+        })?;
         written.rows += part.rows;
         written.commits += part.commits;
         written.workflows += part.workflows;
     }
     let seconds = runtime.now().since(began).as_secs_f64().max(f64::EPSILON);
-    store.release(&leases).await.map_err(|error| failed(&error))?;
+    store
+        .release(&leases)
+        .await
+        .map_err(|error| failed(&error))?;
     Ok(Bare {
         connections,
         workflows_per_second: f64::from(written.workflows) / seconds,
@@ -88,11 +99,20 @@ impl Loop {
         let events: Vec<(Record, Arc<str>)> = measured
             .sample
             .iter()
-            .map(|record| (record.clone(), serde_json::to_string(record).unwrap_or_default().into()))
+            .map(|record| {
+                (
+                    record.clone(),
+                    serde_json::to_string(record).unwrap_or_default().into(),
+                )
+            })
             .collect();
         // A workflow's row, its events, and the row again when it ends.
         let rows_per_workflow = u32::try_from(events.len() + 2).unwrap_or(u32::MAX);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive number of rows")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a positive number of rows"
+        )]
         let rows_per_batch = measured.rows_per_commit().round() as u32;
         Self {
             events,
@@ -104,15 +124,25 @@ impl Loop {
         }
     }
 
-    async fn write(&mut self, journal: &mut dyn Journal, workflows: u32) -> Result<Written, String> {
-        let position = journal.position().await.map_err(|error| with_causes(&error))?;
+    async fn write(
+        &mut self,
+        journal: &mut dyn Journal,
+        workflows: u32,
+    ) -> Result<Written, String> {
+        let position = journal
+            .position()
+            .await
+            .map_err(|error| with_causes(&error))?;
         (self.number, self.last_seq) = (position.batch, position.last_seq);
         let mut written = Written::default();
         let mut ended = Vec::new();
         while written.workflows < workflows || !ended.is_empty() {
             let new = self.workflows_per_batch.min(workflows - written.workflows);
             let batch = self.batch(new, &mut ended);
-            journal.commit(&batch).await.map_err(|error| with_causes(&error))?;
+            journal
+                .commit(&batch)
+                .await
+                .map_err(|error| with_causes(&error))?;
             let rows = batch.workflows.len() + batch.events.len() + batch.heads.len();
             written.rows += u32::try_from(rows).unwrap_or(u32::MAX);
             written.workflows += new;
@@ -125,7 +155,10 @@ impl Loop {
     fn batch(&mut self, new: u32, ended: &mut Vec<WorkflowId>) -> Batch {
         let now = self.runtime.now();
         self.number += 1;
-        let mut batch = Batch { number: self.number, ..Batch::default() };
+        let mut batch = Batch {
+            number: self.number,
+            ..Batch::default()
+        };
         batch.heads = ended.drain(..).map(|id| head_update(id, now)).collect();
         for _ in 0..new {
             let id = self.new_id();
@@ -157,7 +190,11 @@ impl Loop {
 fn head(id: WorkflowId, now: Timestamp) -> Head {
     Head {
         id,
-        definition: DefinitionRef { name: saga::NAME.to_owned(), version: 1, hash: 0 },
+        definition: DefinitionRef {
+            name: saga::NAME.to_owned(),
+            version: 1,
+            hash: 0,
+        },
         status: Status::Running,
         reason: None,
         label: None,
@@ -168,5 +205,10 @@ fn head(id: WorkflowId, now: Timestamp) -> Head {
 }
 
 fn head_update(id: WorkflowId, now: Timestamp) -> HeadUpdate {
-    HeadUpdate { id, status: Status::Completed, reason: None, updated_at: now }
+    HeadUpdate {
+        id,
+        status: Status::Completed,
+        reason: None,
+        updated_at: now,
+    }
 }

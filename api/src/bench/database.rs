@@ -29,16 +29,25 @@ impl Scratch {
         let (database, place) = match arguments.store {
             StoreKind::Mysql => {
                 let url = arguments.database_url.as_ref().ok_or_else(|| {
-                    Failure::new(Code::Configuration, "--store mysql needs a server: set DATABASE_URL")
+                    Failure::new(
+                        Code::Configuration,
+                        "--store mysql needs a server: set DATABASE_URL",
+                    )
                 })?;
                 let name = format!("holdfast_bench_{unique}");
-                (database::connect(&database::with_name(url, &name)?).await?, Place::MySql { name })
+                (
+                    database::connect(&database::with_name(url, &name)?).await?,
+                    Place::MySql { name },
+                )
             }
             StoreKind::Sqlite => {
                 let folder = std::env::temp_dir().join(format!("holdfast-bench-{unique}"));
                 std::fs::create_dir(&folder)
                     .map_err(|error| Failure::internal("making a temporary directory", &error))?;
-                (database::open(&folder.join("bench.db")).await?, Place::Sqlite { folder })
+                (
+                    database::open(&folder.join("bench.db")).await?,
+                    Place::Sqlite { folder },
+                )
             }
         };
         let durability = database
@@ -46,7 +55,11 @@ impl Scratch {
             .await
             .map_err(|error| Failure::internal("asking the database how durable it is", &error));
         let scratch = match durability {
-            Ok(durability) => Self { database, durability, place },
+            Ok(durability) => Self {
+                database,
+                durability,
+                place,
+            },
             Err(failure) => {
                 discard(&database, &place).await?;
                 return Err(failure);
@@ -89,11 +102,18 @@ impl Scratch {
     /// The settings that keep what was confirmed.
     pub fn durability(&self) -> String {
         match &self.durability {
-            Durability::MySql { flush_log_at_trx_commit, sync_binlog, binary_log } => format!(
+            Durability::MySql {
+                flush_log_at_trx_commit,
+                sync_binlog,
+                binary_log,
+            } => format!(
                 "innodb_flush_log_at_trx_commit={flush_log_at_trx_commit} sync_binlog={sync_binlog} log_bin={}",
                 i32::from(*binary_log)
             ),
-            Durability::Sqlite { synchronous, journal_mode } => {
+            Durability::Sqlite {
+                synchronous,
+                journal_mode,
+            } => {
                 format!("synchronous={synchronous} journal_mode={journal_mode}")
             }
         }
@@ -107,9 +127,7 @@ impl Scratch {
 
 async fn discard(scratch: &SqlDatabase, place: &Place) -> Result<(), Failure> {
     match place {
-        Place::MySql { name } => {
-            database::drop_database(scratch, name).await
-        }
+        Place::MySql { name } => database::drop_database(scratch, name).await,
         Place::Sqlite { folder } => std::fs::remove_dir_all(folder)
             .map_err(|error| Failure::internal("removing the benchmark's directory", &error)),
     }

@@ -48,13 +48,25 @@ async fn measure(
 
 /// The engine's rate as a share of the best that the bare loop reached.
 fn ceiling_fraction(measured: &Measured, bare: &[Bare]) -> f64 {
-    let best = bare.iter().map(|bare| bare.workflows_per_second).fold(0.0, f64::max);
-    if best > 0.0 { measured.workflows_per_second / best } else { 0.0 }
+    let best = bare
+        .iter()
+        .map(|bare| bare.workflows_per_second)
+        .fold(0.0, f64::max);
+    if best > 0.0 {
+        measured.workflows_per_second / best
+    } else {
+        0.0
+    }
 }
 
 const BUS: &str = "acknowledges at once (no Kafka in this measurement)";
 
-fn as_json(arguments: &BenchEngine, scratch: &Scratch, measured: &Measured, bare: &[Bare]) -> Value {
+fn as_json(
+    arguments: &BenchEngine,
+    scratch: &Scratch,
+    measured: &Measured,
+    bare: &[Bare],
+) -> Value {
     let ceiling: Vec<Value> = bare
         .iter()
         .map(|bare| {
@@ -85,13 +97,21 @@ fn as_json(arguments: &BenchEngine, scratch: &Scratch, measured: &Measured, bare
     })
 }
 
-fn as_text(arguments: &BenchEngine, scratch: &Scratch, measured: &Measured, bare: &[Bare]) -> String {
+fn as_text(
+    arguments: &BenchEngine,
+    scratch: &Scratch,
+    measured: &Measured,
+    bare: &[Bare],
+) -> String {
     use std::fmt::Write as _;
     let mut out = String::new();
     let mut line = |name: &str, value: String| {
         writeln!(out, "{name:<22} {value}").expect("a String takes all");
     };
-    line("store", format!("{}, {}", scratch.name(), scratch.durability()));
+    line(
+        "store",
+        format!("{}, {}", scratch.name(), scratch.durability()),
+    );
     line("event bus", BUS.to_owned());
     line(
         "load",
@@ -100,18 +120,39 @@ fn as_text(arguments: &BenchEngine, scratch: &Scratch, measured: &Measured, bare
             measured.workflows, arguments.in_flight, arguments.partitions
         ),
     );
-    line("workflows/s", format!("{:.0}", measured.workflows_per_second));
-    line("p50, p99", format!("{:.1} ms, {:.1} ms", measured.p50_ms, measured.p99_ms));
-    line("commits a workflow", format!("{:.4}", measured.commits_per_workflow()));
-    line("rows a workflow", format!("{:.2}", measured.rows_per_workflow()));
-    line("rows a commit", format!("{:.0}", measured.rows_per_commit()));
+    line(
+        "workflows/s",
+        format!("{:.0}", measured.workflows_per_second),
+    );
+    line(
+        "p50, p99",
+        format!("{:.1} ms, {:.1} ms", measured.p50_ms, measured.p99_ms),
+    );
+    line(
+        "commits a workflow",
+        format!("{:.4}", measured.commits_per_workflow()),
+    );
+    line(
+        "rows a workflow",
+        format!("{:.2}", measured.rows_per_workflow()),
+    );
+    line(
+        "rows a commit",
+        format!("{:.0}", measured.rows_per_commit()),
+    );
     for bare in bare {
         line(
             &format!("bare loop, {} conn.", bare.connections),
-            format!("{:.0} workflows/s, {:.0} rows/s", bare.workflows_per_second, bare.rows_per_second),
+            format!(
+                "{:.0} workflows/s, {:.0} rows/s",
+                bare.workflows_per_second, bare.rows_per_second
+            ),
         );
     }
-    line("of the ceiling", format!("{:.0} %", ceiling_fraction(measured, bare) * 100.0));
+    line(
+        "of the ceiling",
+        format!("{:.0} %", ceiling_fraction(measured, bare) * 100.0),
+    );
     out
 }
 

@@ -55,7 +55,10 @@ impl Measured {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts of a benchmark are far below 2^52")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts of a benchmark are far below 2^52"
+)]
 fn ratio(of: u64, to: u64) -> f64 {
     of as f64 / to.max(1) as f64
 }
@@ -71,7 +74,10 @@ pub async fn measure(
     let mut latencies = run_all(arguments, &engine, runtime).await?;
     let seconds = runtime.now().since(began).as_secs_f64();
     let counters = engine.counters();
-    let (last, _) = latencies.last().copied().ok_or_else(|| failed("no workflow ran"))?;
+    let (last, _) = latencies
+        .last()
+        .copied()
+        .ok_or_else(|| failed("no workflow ran"))?;
     let sample = engine
         .records(last, 0, RECORDS_MAX)
         .await
@@ -89,9 +95,13 @@ pub async fn measure(
     })
 }
 
-async fn open(arguments: &BenchEngine, store: Arc<dyn Store>, runtime: &Runtime) -> Result<Engine, Failure> {
-    let definition =
-        saga::definition().map_err(|error| Failure::internal("defining the benchmark's saga", &error))?;
+async fn open(
+    arguments: &BenchEngine,
+    store: Arc<dyn Store>,
+    runtime: &Runtime,
+) -> Result<Engine, Failure> {
+    let definition = saga::definition()
+        .map_err(|error| Failure::internal("defining the benchmark's saga", &error))?;
     let parts = Parts {
         runtime: runtime.clone(),
         store,
@@ -101,12 +111,16 @@ async fn open(arguments: &BenchEngine, store: Arc<dyn Store>, runtime: &Runtime)
             node: NodeName("bench".to_owned()),
             partitions: arguments.partitions,
             // A workflow that has just ended may still count for a moment.
-            in_flight_max: usize::try_from(arguments.in_flight).unwrap_or(usize::MAX).saturating_mul(2),
+            in_flight_max: usize::try_from(arguments.in_flight)
+                .unwrap_or(usize::MAX)
+                .saturating_mul(2),
             start_timeout: WORKFLOW_MAX,
             ..Settings::default()
         },
     };
-    Engine::open(parts).await.map_err(|error| Failure::internal("opening the engine", &error))
+    Engine::open(parts)
+        .await
+        .map_err(|error| Failure::internal("opening the engine", &error))
 }
 
 async fn run_all(
@@ -138,7 +152,11 @@ async fn run_all(
     Ok(all)
 }
 
-async fn run_one(engine: &Engine, runtime: &Runtime, number: u32) -> Result<(WorkflowId, Duration), String> {
+async fn run_one(
+    engine: &Engine,
+    runtime: &Runtime,
+    number: u32,
+) -> Result<(WorkflowId, Duration), String> {
     let input = Payload::of(&Token::new(u64::from(number))).map_err(|error| with_causes(&error))?;
     let began = runtime.now();
     let start = Start {
@@ -148,15 +166,26 @@ async fn run_one(engine: &Engine, runtime: &Runtime, number: u32) -> Result<(Wor
         request_hash: [0; 32],
         label: None,
     };
-    let started = engine.start(start).await.map_err(|error| with_causes(&error))?;
+    let started = engine
+        .start(start)
+        .await
+        .map_err(|error| with_causes(&error))?;
     let id = started.view().id;
-    let view = engine.wait(id, began.after(WORKFLOW_MAX)).await.map_err(|error| with_causes(&error))?;
+    let view = engine
+        .wait(id, began.after(WORKFLOW_MAX))
+        .await
+        .map_err(|error| with_causes(&error))?;
     match view.map(|view| view.head.status) {
         Some(Status::Completed) => Ok((id, runtime.now().since(began))),
-        other => Err(format!("workflow {id} was not completed in {WORKFLOW_MAX:?}: {other:?}")),
+        other => Err(format!(
+            "workflow {id} was not completed in {WORKFLOW_MAX:?}: {other:?}"
+        )),
     }
 }
 
 fn failed(why: &str) -> Failure {
-    Failure::new(crate::exit::Code::Internal, format!("the benchmark failed: {why}"))
+    Failure::new(
+        crate::exit::Code::Internal,
+        format!("the benchmark failed: {why}"),
+    )
 }

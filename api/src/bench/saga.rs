@@ -1,6 +1,8 @@
 //! A saga of four steps in a chain that do nothing but wait for the journal: what is left is the engine.
 
-use engine::definition::{Action, Attempt, Compensable, Definition, DefinitionError, Durability, Outcome, Policy, Saga};
+use engine::definition::{
+    Action, Attempt, Compensable, Definition, DefinitionError, Durability, Outcome, Policy, Saga,
+};
 use serde::{Deserialize, Serialize};
 
 /// The saga's name.
@@ -16,7 +18,10 @@ pub struct Token {
 impl Token {
     /// The workflow's input.
     pub fn new(number: u64) -> Self {
-        Self { number, note: "nothing happened here".to_owned() }
+        Self {
+            number,
+            note: "nothing happened here".to_owned(),
+        }
     }
 }
 
@@ -31,7 +36,10 @@ impl Action for Nothing {
     }
 
     fn policy(&self) -> Policy {
-        Policy { durability: Durability::Barrier, ..Policy::default() }
+        Policy {
+            durability: Durability::Barrier,
+            ..Policy::default()
+        }
     }
 
     async fn act(&self, _: &Attempt, input: Token) -> Outcome<Token> {

@@ -29,5 +29,9 @@ pub async fn issue(State(services): State<Services>) -> Result<impl IntoResponse
         buyer: issued.buyer,
     };
     // RFC 6750, section 5.3: a token is not for caches.
-    Ok((StatusCode::CREATED, [(CACHE_CONTROL, "no-store")], Json(body)))
+    Ok((
+        StatusCode::CREATED,
+        [(CACHE_CONTROL, "no-store")],
+        Json(body),
+    ))
 }

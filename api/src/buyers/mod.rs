@@ -18,7 +18,10 @@ use crate::wiring::Services;
 const BODY_BYTES_MAX: usize = 16 * 1024;
 /// The longest that a buyer may ask to wait for.
 const WAIT_MAX: Duration = Duration::from_secs(30);
-const BOUNDS: Bounds = Bounds { in_flight_max: 8_192, request_max: Duration::from_secs(45) };
+const BOUNDS: Bounds = Bounds {
+    in_flight_max: 8_192,
+    request_max: Duration::from_secs(45),
+};
 
 /// Everything that buyers may ask for.
 pub fn router(services: Services) -> Router {

@@ -45,7 +45,9 @@ impl PaymentBody {
             let reason = format!("must be 1 to {TOKEN_BYTES_MAX} visible ASCII characters");
             return Err(Problem::invalid("payment.token", reason));
         }
-        Ok(PaymentMeans::Stored { token: PaymentToken::new(self.token.as_str()) })
+        Ok(PaymentMeans::Stored {
+            token: PaymentToken::new(self.token.as_str()),
+        })
     }
 }
 
@@ -53,7 +55,12 @@ impl PurchaseBody {
     /// The SHA-256 of what the body says, whatever its spacing and the order of its fields. Each part is preceded by its
     /// length, so that no two bodies run together.
     pub fn hash(&self) -> [u8; 32] {
-        let Self { sale, lines, campaign, payment } = self;
+        let Self {
+            sale,
+            lines,
+            campaign,
+            payment,
+        } = self;
         let mut hash = Sha256::new();
         let mut add = |part: &str| {
             hash.update((part.len() as u64).to_be_bytes());
@@ -65,7 +72,11 @@ impl PurchaseBody {
             add(product);
             add(&quantity.to_string());
         }
-        add(if campaign.is_some() { "campaign" } else { "none" });
+        add(if campaign.is_some() {
+            "campaign"
+        } else {
+            "none"
+        });
         add(campaign.as_deref().unwrap_or_default());
         add(&payment.method);
         add(&payment.token);
@@ -82,7 +93,9 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let mut values = parts.headers.get_all("idempotency-key").iter();
         let (first, second) = (values.next(), values.next());
-        let key = first.and_then(|value| value.to_str().ok()).filter(|key| is_visible_ascii(key, KEY_BYTES_MAX));
+        let key = first
+            .and_then(|value| value.to_str().ok())
+            .filter(|key| is_visible_ascii(key, KEY_BYTES_MAX));
         match (key, second) {
             (Some(key), None) => Ok(Self(key.to_owned())),
             _ => Err(Problem::new(
@@ -107,7 +120,9 @@ mod tests {
     use crate::http::json;
 
     fn body(text: &str) -> PurchaseBody {
-        json(text.as_bytes()).map_err(|problem| format!("{problem:?}")).unwrap()
+        json(text.as_bytes())
+            .map_err(|problem| format!("{problem:?}"))
+            .unwrap()
     }
 
     #[test]
@@ -134,7 +149,11 @@ mod tests {
             (r#""c""#, "null"),
             (r#""t""#, r#""t2""#),
         ] {
-            assert_ne!(body(&text.replace(part, other)).hash(), original, "{part} -> {other}");
+            assert_ne!(
+                body(&text.replace(part, other)).hash(),
+                original,
+                "{part} -> {other}"
+            );
         }
     }
 }

@@ -23,10 +23,15 @@ pub struct Wait {
 
 impl Wait {
     fn checked(self) -> Result<Duration, Problem> {
-        let Some(text) = self.wait else { return Ok(Duration::ZERO) };
+        let Some(text) = self.wait else {
+            return Ok(Duration::ZERO);
+        };
         let wait = parse_duration(&text).map_err(|reason| Problem::parameter("wait", reason))?;
         if wait > WAIT_MAX {
-            return Err(Problem::parameter("wait", format!("must be at most {}s", WAIT_MAX.as_secs())));
+            return Err(Problem::parameter(
+                "wait",
+                format!("must be at most {}s", WAIT_MAX.as_secs()),
+            ));
         }
         Ok(wait)
     }
@@ -41,7 +46,11 @@ pub async fn show(
     let wait = wait.checked()?;
     let not_found = || Problem::not_found("purchase", &id);
     let workflow = WorkflowId::parse(&id).ok_or_else(not_found)?;
-    let view = services.engine.view(workflow).await?.ok_or_else(not_found)?;
+    let view = services
+        .engine
+        .view(workflow)
+        .await?
+        .ok_or_else(not_found)?;
     // Whose it is comes before how long to wait for it.
     let purchase = purchase_of(&buyer, &view)?.ok_or_else(not_found)?;
     if view.is_settled() || wait.is_zero() {

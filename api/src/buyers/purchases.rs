@@ -26,9 +26,14 @@ pub async fn start(
     let request_hash = body.hash();
     let payment = body.payment.means()?;
     let unknown_sale = || {
-        Problem::new(Kind::NOT_FOUND, format!("there is no sale `{}`", body.sale.escape_default())).with_field("sale")
+        Problem::new(
+            Kind::NOT_FOUND,
+            format!("there is no sale `{}`", body.sale.escape_default()),
+        )
+        .with_field("sale")
     };
-    let sale = SaleId::parse(body.sale.as_str()).map_err(|reason| Problem::invalid("sale", reason))?;
+    let sale =
+        SaleId::parse(body.sale.as_str()).map_err(|reason| Problem::invalid("sale", reason))?;
     let sale = services.sale(&sale).await?.ok_or_else(unknown_sale)?;
     let order = Order {
         buyer: buyer.clone(),
@@ -42,14 +47,16 @@ pub async fn start(
         .engine
         .start(Start {
             definition: NAME.to_owned(),
-            input: Payload::of(&request).map_err(|error| Problem::internal("storing a purchase", &error))?,
+            input: Payload::of(&request)
+                .map_err(|error| Problem::internal("storing a purchase", &error))?,
             key: Some((buyer.as_str().to_owned(), key)),
             request_hash,
             label: Some(sale.sale.as_str().to_owned()),
         })
         .await?;
     let view = started.view();
-    let purchase = purchase_of(&buyer, view)?.ok_or_else(|| Problem::not_found("purchase", &view.id.to_string()))?;
+    let purchase = purchase_of(&buyer, view)?
+        .ok_or_else(|| Problem::not_found("purchase", &view.id.to_string()))?;
     let location = format!("/v1/purchases/{}", view.id);
     Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(purchase)))
 }

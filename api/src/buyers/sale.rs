@@ -45,20 +45,33 @@ struct Campaign {
     available: u64,
 }
 
-pub async fn show(State(services): State<Services>, Path(name): Path) -> Result<Json<Shown>, Problem> {
+pub async fn show(
+    State(services): State<Services>,
+    Path(name): Path,
+) -> Result<Json<Shown>, Problem> {
     let not_found = || Problem::not_found("sale", &name);
     let id = SaleId::parse(name.as_str()).map_err(|_| not_found())?;
     let sale = services.sale(&id).await?.ok_or_else(not_found)?;
-    let counts = services.reservations.counts(&id).await.map_err(|error| unavailable(&error))?;
+    let counts = services
+        .reservations
+        .counts(&id)
+        .await
+        .map_err(|error| unavailable(&error))?;
     let counts = counts.ok_or_else(|| {
-        Problem::new(Kind::UNAVAILABLE, "the sale's counters are being rebuilt; try again in a moment")
+        Problem::new(
+            Kind::UNAVAILABLE,
+            "the sale's counters are being rebuilt; try again in a moment",
+        )
     })?;
     Ok(Json(shown(&sale, &counts)))
 }
 
 fn unavailable(error: &ReservationError) -> Problem {
     tracing::warn!(error = %crate::exit::with_causes(error), "a sale's counters could not be read");
-    Problem::new(Kind::UNAVAILABLE, "the sale's counters can't be read at the moment; try again")
+    Problem::new(
+        Kind::UNAVAILABLE,
+        "the sale's counters can't be read at the moment; try again",
+    )
 }
 
 fn shown(sale: &Sale, counts: &SaleCounts) -> Shown {
@@ -67,7 +80,10 @@ fn shown(sale: &Sale, counts: &SaleCounts) -> Shown {
         name: product.name.clone(),
         unit_price: product.unit_price,
         stock: product.stock,
-        available: counts.products.get(&product.product).map_or(0, |stock| stock.available),
+        available: counts
+            .products
+            .get(&product.product)
+            .map_or(0, |stock| stock.available),
     });
     let campaigns = sale.campaigns.iter().map(|campaign| Campaign {
         campaign: campaign.campaign.clone(),

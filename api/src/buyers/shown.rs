@@ -51,8 +51,11 @@ pub fn purchase_of(buyer: &BuyerId, view: &View) -> Result<Option<Purchase>, Pro
     if request.buyer != *buyer {
         return Ok(None);
     }
-    let goods: Option<Goods> =
-        state.output_of(GoodsIssue::NAME).map(engine::Payload::to).transpose().map_err(|error| unreadable(&error))?;
+    let goods: Option<Goods> = state
+        .output_of(GoodsIssue::NAME)
+        .map(engine::Payload::to)
+        .transpose()
+        .map_err(|error| unreadable(&error))?;
     Ok(Some(Purchase {
         id: view.id.to_string(),
         state: view.head.status,
@@ -70,13 +73,16 @@ pub fn purchase_of(buyer: &BuyerId, view: &View) -> Result<Option<Purchase>, Pro
 
 fn reason(state: &WorkflowState) -> Option<Reason> {
     match &state.phase {
-        Phase::Compensating { reason } | Phase::Compensated { reason } => {
-            Some(Reason { code: reason.code.clone(), message: reason.message.clone() })
-        }
+        Phase::Compensating { reason } | Phase::Compensated { reason } => Some(Reason {
+            code: reason.code.clone(),
+            message: reason.message.clone(),
+        }),
         // What went wrong inside is the operator's business, not the buyer's.
         Phase::Parked { error, .. } => Some(Reason {
             code: error.class.clone(),
-            message: "Something needs a person to look at it. Nothing is lost; please come back later.".to_owned(),
+            message:
+                "Something needs a person to look at it. Nothing is lost; please come back later."
+                    .to_owned(),
         }),
         Phase::Running | Phase::Completed { .. } => None,
     }

@@ -79,7 +79,10 @@ fn crowd(arguments: &Demo, seed: u64, stage: &Stage) -> Settings {
         in_flight: arguments.in_flight,
         order: Order {
             sale: stage.sale().to_owned(),
-            lines: vec![OrderLine { product: stage::PRODUCT.to_owned(), quantity: 1 }],
+            lines: vec![OrderLine {
+                product: stage::PRODUCT.to_owned(),
+                quantity: 1,
+            }],
             campaign: Some(stage.sale().to_owned()),
             payment: Payment::stored("each buyer has an own one"),
         },
@@ -93,7 +96,13 @@ fn crowd(arguments: &Demo, seed: u64, stage: &Stage) -> Settings {
 /// I8, as only the buyers can see it: what they did while they bought, and every one of them asked again.
 async fn acknowledged_starts(stage: &Stage, driven: &driver::Report) -> Result<Invariant, Failure> {
     let mut check: Check = driven.repeats.clone();
-    let again = driver::check_acknowledged(&stage.buyers_url(), &driven.acknowledged, PATIENCE).await;
-    check.merge(again.map_err(|error| Failure::internal("asking for the purchases again", &error))?);
-    Ok(Invariant { id: "I8".to_owned(), checked: check.checked, violations: check.violations })
+    let again =
+        driver::check_acknowledged(&stage.buyers_url(), &driven.acknowledged, PATIENCE).await;
+    check
+        .merge(again.map_err(|error| Failure::internal("asking for the purchases again", &error))?);
+    Ok(Invariant {
+        id: "I8".to_owned(),
+        checked: check.checked,
+        violations: check.violations,
+    })
 }

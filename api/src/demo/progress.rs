@@ -33,9 +33,19 @@ pub fn watch(progress: Arc<Progress>, arguments: &Demo, description: &str) -> Wa
     );
     let mut task = JoinSet::new();
     if std::io::stderr().is_terminal() {
-        task.spawn(show(Bars::new(buyers, stock), BARS_EVERY, progress, stopped));
+        task.spawn(show(
+            Bars::new(buyers, stock),
+            BARS_EVERY,
+            progress,
+            stopped,
+        ));
     } else {
-        task.spawn(show(Lines { buyers, seconds: 0 }, LINES_EVERY, progress, stopped));
+        task.spawn(show(
+            Lines { buyers, seconds: 0 },
+            LINES_EVERY,
+            progress,
+            stopped,
+        ));
     }
     Watching { stop, task }
 }
@@ -53,7 +63,12 @@ trait Show: Send {
     fn end(&mut self, last: Snapshot);
 }
 
-async fn show(mut view: impl Show, every: Duration, progress: Arc<Progress>, mut stop: watch::Receiver<bool>) {
+async fn show(
+    mut view: impl Show,
+    every: Duration,
+    progress: Arc<Progress>,
+    mut stop: watch::Receiver<bool>,
+) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(every) => view.show(progress.snapshot()),
@@ -73,14 +88,21 @@ impl Bars {
     fn new(buyers: u64, stock: u64) -> Self {
         let all = MultiProgress::new();
         let bar = |name: &'static str, length: u64, template: &str| {
-            let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-            all.add(ProgressBar::new(length)).with_style(style.progress_chars("█▉▊▋▌▍▎▏ ")).with_prefix(name)
+            let style = ProgressStyle::with_template(template)
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
+            all.add(ProgressBar::new(length))
+                .with_style(style.progress_chars("█▉▊▋▌▍▎▏ "))
+                .with_prefix(name)
         };
         let template = "{prefix:>10} {bar:40.cyan} {human_pos:>9} of {human_len} {msg}";
         Self {
             buyers: bar("buyers", buyers, template),
             sold: bar("sold", stock, template),
-            refused: bar("refused", buyers, "{prefix:>10} {bar:40.yellow} {human_pos:>9} {msg}"),
+            refused: bar(
+                "refused",
+                buyers,
+                "{prefix:>10} {bar:40.yellow} {human_pos:>9} {msg}",
+            ),
         }
     }
 }
@@ -90,9 +112,13 @@ impl Show for Bars {
         self.buyers.set_position(now.buyers);
         self.sold.set_position(now.completed);
         self.refused.set_position(now.refused);
-        self.refused.set_message(format!("and {} declined", thousands(now.turned_back)));
+        self.refused
+            .set_message(format!("and {} declined", thousands(now.turned_back)));
         if now.unavailable > 0 {
-            self.buyers.set_message(format!("({} answers 503 or none)", thousands(now.unavailable)));
+            self.buyers.set_message(format!(
+                "({} answers 503 or none)",
+                thousands(now.unavailable)
+            ));
         }
     }
 
@@ -122,7 +148,13 @@ impl Show for Lines {
 
 impl Lines {
     fn line(&self, now: Snapshot) {
-        let Snapshot { buyers, completed, turned_back, refused, unavailable } = now;
+        let Snapshot {
+            buyers,
+            completed,
+            turned_back,
+            refused,
+            unavailable,
+        } = now;
         eprintln!(
             "{:>3} s  buyers {buyers} of {}  completed {completed}  declined {turned_back}  refused {refused}  \
              unavailable {unavailable}",

@@ -40,6 +40,7 @@ pub struct Summary {
     seconds: f64,
     purchases_per_second: f64,
     completed_per_second: f64,
+    refused_per_second: f64,
     completed_ms: [f64; 2],
     refused_ms: [f64; 2],
     acknowledged: usize,
@@ -65,7 +66,12 @@ impl Summary {
         let seconds = driven.elapsed.as_secs_f64().max(f64::EPSILON);
         let selling = driven.completed_within.as_secs_f64().max(f64::EPSILON);
         let completed = driven.purchases.get("completed").copied().unwrap_or(0);
-        let percentiles = |durations: &mut Vec<_>| [50, 99].map(|percent| percentile_ms(durations, percent));
+        let refusing = driven
+            .refused_between
+            .map_or(f64::EPSILON, |(first, last)| (last - first).as_secs_f64());
+        let refused = as_f64(u64::try_from(driven.times.refused.len()).unwrap_or(u64::MAX));
+        let percentiles =
+            |durations: &mut Vec<_>| [50, 99].map(|percent| percentile_ms(durations, percent));
         Self {
             description: stage.description().to_owned(),
             buyers: arguments.buyers,
@@ -75,6 +81,11 @@ impl Summary {
             seconds,
             purchases_per_second: as_f64(driven.decided()) / seconds,
             completed_per_second: as_f64(completed) / selling,
+            refused_per_second: if refusing > 0.0 {
+                refused / refusing
+            } else {
+                0.0
+            },
             completed_ms: percentiles(&mut driven.times.completed),
             refused_ms: percentiles(&mut driven.times.refused),
             acknowledged: driven.acknowledged.len(),
@@ -88,15 +99,25 @@ impl Summary {
 
     /// Fails when something does not hold.
     pub fn verdict(&self) -> Result<(), Failure> {
-        let broken: Vec<&str> =
-            self.invariants.iter().filter(|one| !one.holds()).map(|one| one.id.as_str()).collect();
+        let broken: Vec<&str> = self
+            .invariants
+            .iter()
+            .filter(|one| !one.holds())
+            .map(|one| one.id.as_str())
+            .collect();
         if !broken.is_empty() {
-            return Err(Failure::new(Code::CheckFailed, format!("{} does not hold, see above", broken.join(", "))));
+            return Err(Failure::new(
+                Code::CheckFailed,
+                format!("{} does not hold, see above", broken.join(", ")),
+            ));
         }
         match self.errors.first() {
             None => Ok(()),
             Some(first) => {
-                let sentence = format!("{} buyers saw an answer that nobody should: {first}", self.errors.len());
+                let sentence = format!(
+                    "{} buyers saw an answer that nobody should: {first}",
+                    self.errors.len()
+                );
                 Err(Failure::new(Code::CheckFailed, sentence))
             }
         }
@@ -111,6 +132,7 @@ impl Summary {
             "p99_ms": round(self.completed_ms[1]),
             "invariants": self.invariants,
             "completed_per_second": round(self.completed_per_second),
+            "refused_per_second": round(self.refused_per_second),
             "refused_p50_ms": round(self.refused_ms[0]),
             "refused_p99_ms": round(self.refused_ms[1]),
             "seconds": round(self.seconds),
@@ -144,28 +166,64 @@ impl Summary {
     fn write_purchases(&self, out: &mut String) {
         line(out, "What became of their purchases:");
         let mut by_count: Vec<(&String, &u64)> = self.purchases.iter().collect();
-        by_count.sort_by_key(|(outcome, count)| (outcome.as_str() != "completed", std::cmp::Reverse(**count)));
+        by_count.sort_by_key(|(outcome, count)| {
+            (outcome.as_str() != "completed", std::cmp::Reverse(**count))
+        });
         for (outcome, count) in by_count {
             let note = explain(outcome);
-            line(out, &format!("  {:<20} {:>9}   {note}", outcome.replace('_', " "), thousands(*count)));
+            line(
+                out,
+                &format!(
+                    "  {:<20} {:>9}   {note}",
+                    outcome.replace('_', " "),
+                    thousands(*count)
+                ),
+            );
         }
         let completed = self.purchases.get("completed").copied().unwrap_or(0);
         let (sold, stock) = (thousands(completed), thousands(self.stock.into()));
-        line(out, &format!("  {sold} of {stock} units are sold; what declined buyers held went to others.\n"));
+        let rest = if completed == u64::from(self.stock) {
+            "what declined buyers held went to others"
+        } else {
+            "the rest found no buyer, or came back after the last one had left"
+        };
+        line(
+            out,
+            &format!("  {sold} of {stock} units are sold; {rest}.\n"),
+        );
     }
 
     fn write_speed(&self, out: &mut String) {
+        let (all, seconds) = (self.purchases_per_second, self.seconds);
         line(
             out,
             &format!(
-                "How fast: {:.0} purchases decided a second over {:.1} s, {:.0} completed a second while they lasted.",
-                self.purchases_per_second, self.seconds, self.completed_per_second
+                "How fast, once everyone had a token: {all:.0} purchases decided a second over {seconds:.1} s."
             ),
         );
-        let [p50, p99] = self.completed_ms;
-        line(out, &format!("  from the click to the goods  p50 {p50:>8.1} ms   p99 {p99:>8.1} ms"));
-        let [p50, p99] = self.refused_ms;
-        line(out, &format!("  from the click to a refusal  p50 {p50:>8.1} ms   p99 {p99:>8.1} ms\n"));
+        let rows = [
+            (
+                "completed",
+                "from the click to the goods",
+                self.completed_per_second,
+                self.completed_ms,
+            ),
+            (
+                "refused",
+                "from the click to the refusal",
+                self.refused_per_second,
+                self.refused_ms,
+            ),
+        ];
+        for (what, span, rate, [p50, p99]) in rows {
+            line(
+                out,
+                &format!(
+                    "  {what:<10} {rate:>7.0} a second while they lasted; {span:<29} p50 {p50:.1} ms, p99 {p99:.1} ms"
+                ),
+            );
+        }
+        line(out, "");
     }
 
     fn write_invariants(&self, out: &mut String) {
@@ -177,7 +235,10 @@ impl Summary {
                 (false, _) => "BROKEN",
             };
             let (id, looked) = (&invariant.id, thousands(invariant.checked));
-            line(out, &format!("  {id:<3} {:<66} {verdict:<7} {looked:>9}", meaning(id)));
+            line(
+                out,
+                &format!("  {id:<3} {:<66} {verdict:<7} {looked:>9}", meaning(id)),
+            );
             for violation in invariant.violations.iter().take(VIOLATIONS_SHOWN) {
                 line(out, &format!("      {violation}"));
             }
@@ -233,7 +294,10 @@ pub fn thousands(number: u64) -> String {
     out
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts of a demo are far below 2^52")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts of a demo are far below 2^52"
+)]
 fn as_f64(count: u64) -> f64 {
     count as f64
 }
@@ -248,7 +312,10 @@ mod tests {
 
     #[test]
     fn thousands_have_commas() {
-        let shown: Vec<String> = [0, 999, 1_000, 1_234_567].into_iter().map(thousands).collect();
+        let shown: Vec<String> = [0, 999, 1_000, 1_234_567]
+            .into_iter()
+            .map(thousands)
+            .collect();
         assert_eq!(shown, ["0", "999", "1,000", "1,234,567"]);
     }
 

@@ -60,7 +60,8 @@ impl Stage {
     pub async fn set(arguments: &Demo, runtime: &Runtime) -> Result<Self, Failure> {
         let unique = format!("demo-{:012x}", runtime.next_u64() >> 16);
         let folder = Folder(std::env::temp_dir().join(format!("holdfast-{unique}")));
-        std::fs::create_dir(&folder.0).map_err(|error| Failure::internal("making a temporary directory", &error))?;
+        std::fs::create_dir(&folder.0)
+            .map_err(|error| Failure::internal("making a temporary directory", &error))?;
         let (backend, database) = backend(arguments, runtime, &unique, &folder)?;
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listeners = Listeners::bind(anywhere, anywhere).await?;
@@ -73,7 +74,16 @@ impl Stage {
             .map_err(|error| Failure::internal("setting up the HTTP client", &error))?;
         let description = system.description();
         let runtime = runtime.clone();
-        let stage = Self { runtime, system, serving, http, sale: unique, description, database, folder };
+        let stage = Self {
+            runtime,
+            system,
+            serving,
+            http,
+            sale: unique,
+            description,
+            database,
+            folder,
+        };
         match stage.seed(arguments).await {
             Ok(()) => Ok(stage),
             Err(failure) => {
@@ -133,15 +143,27 @@ impl Stage {
     /// The invariants, as the operators' API sees them.
     pub async fn verify(&self) -> Result<Vec<Invariant>, Failure> {
         let url = format!("{}/v1/verify", self.serving.operators_url());
-        let (status, answer) = self.call(self.http.get(url).query(&[("sale", &self.sale)])).await?;
-        let invariants = answer["invariants"].as_array().filter(|_| status == StatusCode::OK);
-        let invariants = invariants.ok_or_else(|| unexpected("checking the invariants", status, &answer))?;
+        let (status, answer) = self
+            .call(self.http.get(url).query(&[("sale", &self.sale)]))
+            .await?;
+        let invariants = answer["invariants"]
+            .as_array()
+            .filter(|_| status == StatusCode::OK);
+        let invariants =
+            invariants.ok_or_else(|| unexpected("checking the invariants", status, &answer))?;
         Ok(invariants.iter().map(invariant).collect())
     }
 
     /// Closes the shop; what it kept goes away.
     pub async fn strike(self) -> Result<(), Failure> {
-        let Self { system, serving, database, folder, sale, .. } = self;
+        let Self {
+            system,
+            serving,
+            database,
+            folder,
+            sale,
+            ..
+        } = self;
         system.forget(&sale).await;
         let stopped = stop_in_order(serving, system, STOP_TIMEOUT).await;
         if let Some(OwnDatabase { url, name }) = database {
@@ -200,13 +222,21 @@ fn backend(
     backend.data_dir = folder.0.join("data");
     backend.node.get_or_insert_with(|| unique.to_owned());
     if backend.token_key.is_none() {
-        let key: String = (0..4).map(|_| format!("{:016x}", runtime.next_u64())).collect();
-        backend.token_key = Some(key.parse().map_err(|error| Failure::internal("making a token key", &error))?);
+        let key: String = (0..4)
+            .map(|_| format!("{:016x}", runtime.next_u64()))
+            .collect();
+        backend.token_key = Some(
+            key.parse()
+                .map_err(|error| Failure::internal("making a token key", &error))?,
+        );
     }
     let own = match &backend.database_url {
         Some(url) => {
             let name = format!("holdfast_{}", unique.replace('-', "_"));
-            Some(OwnDatabase { url: database::with_name(url, &name)?, name })
+            Some(OwnDatabase {
+                url: database::with_name(url, &name)?,
+                name,
+            })
         }
         None => None,
     };
@@ -221,11 +251,19 @@ fn invariant(value: &Value) -> Invariant {
     Invariant {
         id: text(&value["id"]),
         checked: value["checked"].as_u64().unwrap_or_default(),
-        violations: value["violations"].as_array().into_iter().flatten().map(text).collect(),
+        violations: value["violations"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(text)
+            .collect(),
     }
 }
 
 fn unexpected(doing: &str, status: StatusCode, answer: &Value) -> Failure {
     let detail = answer["detail"].as_str().unwrap_or("no reason given");
-    Failure::new(Code::CheckFailed, format!("{doing} was answered with {status}: {detail}"))
+    Failure::new(
+        Code::CheckFailed,
+        format!("{doing} was answered with {status}: {detail}"),
+    )
 }

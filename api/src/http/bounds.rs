@@ -29,7 +29,10 @@ struct Gate {
 
 /// The router with its bounds, and with a problem where axum would answer with a bare status.
 pub fn bounded(router: Router, bounds: Bounds) -> Router {
-    let gate = Gate { in_flight: Semaphore::new(bounds.in_flight_max), request_max: bounds.request_max };
+    let gate = Gate {
+        in_flight: Semaphore::new(bounds.in_flight_max),
+        request_max: bounds.request_max,
+    };
     router
         .fallback(unknown_path)
         .method_not_allowed_fallback(method_not_allowed)
@@ -39,20 +42,32 @@ pub fn bounded(router: Router, bounds: Bounds) -> Router {
 
 async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let Ok(_permit) = gate.in_flight.try_acquire() else {
-        return Problem::new(Kind::BUSY, "too many requests are in flight; nothing was done, try again")
-            .into_response();
+        return Problem::new(
+            Kind::BUSY,
+            "too many requests are in flight; nothing was done, try again",
+        )
+        .into_response();
     };
     match timeout(gate.request_max, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => Problem::new(Kind::UNAVAILABLE, "the request took too long; try again with the same key")
-            .into_response(),
+        Err(_) => Problem::new(
+            Kind::UNAVAILABLE,
+            "the request took too long; try again with the same key",
+        )
+        .into_response(),
     }
 }
 
 async fn unknown_path(request: Request) -> Problem {
-    Problem::new(Kind::UNKNOWN_PATH, format!("there is nothing at {}", request.uri().path()))
+    Problem::new(
+        Kind::UNKNOWN_PATH,
+        format!("there is nothing at {}", request.uri().path()),
+    )
 }
 
 async fn method_not_allowed(method: Method, request: Request) -> Problem {
-    Problem::new(Kind::METHOD_NOT_ALLOWED, format!("{} has no method {method}", request.uri().path()))
+    Problem::new(
+        Kind::METHOD_NOT_ALLOWED,
+        format!("{} has no method {method}", request.uri().path()),
+    )
 }

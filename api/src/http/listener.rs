@@ -39,7 +39,9 @@ impl Listener {
             };
             Failure::new(
                 Code::InUse,
-                format!("can't listen on {address}: {why}; free it, or choose another address by {setting}"),
+                format!(
+                    "can't listen on {address}: {why}; free it, or choose another address by {setting}"
+                ),
             )
         };
         let inner = TcpListener::bind(address).await.map_err(taken)?;
@@ -72,7 +74,10 @@ pub async fn serve(listener: Listener, router: Router, mut stop: watch::Receiver
     while connections.join_next().await.is_some() {}
 }
 
-async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+async fn accept(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
     let permit = Arc::clone(permits).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, _)) => Some((stream, permit)),

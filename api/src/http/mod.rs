@@ -6,6 +6,6 @@ mod read;
 
 pub use bounds::{Bounds, bounded};
 pub use listener::{Listener, serve, stopped};
-pub use read::{Json, Path, Query};
 #[cfg(test)]
 pub use read::json;
+pub use read::{Json, Path, Query};

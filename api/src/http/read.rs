@@ -19,7 +19,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// A JSON body of at most `BYTES_MAX` bytes.
 pub struct Json<T, const BYTES_MAX: usize>(pub T);
 
-impl<S: Send + Sync, T: DeserializeOwned, const BYTES_MAX: usize> FromRequest<S> for Json<T, BYTES_MAX> {
+impl<S: Send + Sync, T: DeserializeOwned, const BYTES_MAX: usize> FromRequest<S>
+    for Json<T, BYTES_MAX>
+{
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
@@ -30,24 +32,37 @@ impl<S: Send + Sync, T: DeserializeOwned, const BYTES_MAX: usize> FromRequest<S>
 }
 
 fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let value = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let essence = value.split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/json") {
         return Ok(());
     }
-    Err(Problem::new(Kind::UNSUPPORTED_MEDIA_TYPE, "send the body as Content-Type: application/json")
-        .with_field("Content-Type"))
+    Err(Problem::new(
+        Kind::UNSUPPORTED_MEDIA_TYPE,
+        "send the body as Content-Type: application/json",
+    )
+    .with_field("Content-Type"))
 }
 
 async fn read(body: Body, bytes_max: usize) -> Result<Vec<u8>, Problem> {
     let reading = Limited::new(body, bytes_max).collect();
     match timeout(BODY_TIMEOUT, reading).await {
-        Err(_) => Err(Problem::new(Kind::REQUEST_TIMEOUT, "the body did not come in time")),
+        Err(_) => Err(Problem::new(
+            Kind::REQUEST_TIMEOUT,
+            "the body did not come in time",
+        )),
         Ok(Ok(collected)) => Ok(collected.to_bytes().into()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(Problem::new(Kind::BODY_TOO_LARGE, format!("a body has at most {bytes_max} bytes")))
-        }
-        Ok(Err(error)) => Err(Problem::new(Kind::MALFORMED_BODY, format!("the body broke off: {error}"))),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::new(
+            Kind::BODY_TOO_LARGE,
+            format!("a body has at most {bytes_max} bytes"),
+        )),
+        Ok(Err(error)) => Err(Problem::new(
+            Kind::MALFORMED_BODY,
+            format!("the body broke off: {error}"),
+        )),
     }
 }
 
@@ -56,15 +71,21 @@ async fn read(body: Body, bytes_max: usize) -> Result<Vec<u8>, Problem> {
 pub fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let malformed = |detail: String| Problem::new(Kind::MALFORMED_BODY, detail).with_field("body");
     if let Err(error) = std::str::from_utf8(bytes) {
-        return Err(malformed(format!("the body is not UTF-8 after byte {}", error.valid_up_to())));
+        return Err(malformed(format!(
+            "the body is not UTF-8 after byte {}",
+            error.valid_up_to()
+        )));
     }
     if bytes.trim_ascii_start().starts_with(b"[") {
         // serde would take the elements for the fields.
         return Err(Problem::invalid("body", "must be an object"));
     }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| does_not_fit(&error))?;
-    reader.end().map_err(|error| malformed(format!("the body goes on after the JSON: {error}")))?;
+    let value =
+        serde_path_to_error::deserialize(&mut reader).map_err(|error| does_not_fit(&error))?;
+    reader
+        .end()
+        .map_err(|error| malformed(format!("the body goes on after the JSON: {error}")))?;
     Ok(value)
 }
 
@@ -74,9 +95,16 @@ fn does_not_fit(error: &serde_path_to_error::Error<serde_json::Error>) -> Proble
     let words = cause.to_string();
     // The position in the text is of no use beside the path.
     let words = words.split(" at line ").next().unwrap_or_default();
-    if ["missing field", "duplicate field"].iter().any(|start| words.starts_with(start)) {
+    if ["missing field", "duplicate field"]
+        .iter()
+        .any(|start| words.starts_with(start))
+    {
         let name = words.split('`').nth(1).unwrap_or_default();
-        field = if field.is_empty() { name.to_owned() } else { format!("{field}.{name}") };
+        field = if field.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{field}.{name}")
+        };
     }
     if field.is_empty() {
         "body".clone_into(&mut field);
@@ -84,7 +112,11 @@ fn does_not_fit(error: &serde_path_to_error::Error<serde_json::Error>) -> Proble
     if cause.is_data() {
         return Problem::invalid(field, words);
     }
-    Problem::new(Kind::MALFORMED_BODY, format!("the body is not JSON: {cause}")).with_field(field)
+    Problem::new(
+        Kind::MALFORMED_BODY,
+        format!("the body is not JSON: {cause}"),
+    )
+    .with_field(field)
 }
 
 /// The one parameter of a path.

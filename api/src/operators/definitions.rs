@@ -25,7 +25,13 @@ pub async fn list(State(services): State<Services>) -> Json<Listed> {
         version: definition.pinned().version,
         // A JSON number would lose bits in many readers.
         hash: format!("{:016x}", definition.pinned().hash),
-        steps: definition.steps().iter().map(|step| step.name.to_string()).collect(),
+        steps: definition
+            .steps()
+            .iter()
+            .map(|step| step.name.to_string())
+            .collect(),
     };
-    Json(Listed { definitions: services.engine.definitions().iter().map(shown).collect() })
+    Json(Listed {
+        definitions: services.engine.definitions().iter().map(shown).collect(),
+    })
 }

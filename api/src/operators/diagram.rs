@@ -16,9 +16,16 @@ pub async fn of_workflow(
     Path(id): Path,
 ) -> Result<impl IntoResponse, Problem> {
     let not_found = || Problem::not_found("workflow", &id);
-    let view = services.engine.view(workflow_id(&id)?).await?.ok_or_else(not_found)?;
+    let view = services
+        .engine
+        .view(workflow_id(&id)?)
+        .await?
+        .ok_or_else(not_found)?;
     let state = view.state.ok_or_else(|| {
-        let why = format!("this program does not have {}, which the workflow runs", view.head.definition);
+        let why = format!(
+            "this program does not have {}, which the workflow runs",
+            view.head.definition
+        );
         Problem::new(Kind::CONFLICT, why)
     })?;
     Ok(([(CONTENT_TYPE, MERMAID)], with_progress(&state)))

@@ -45,7 +45,9 @@ pub async fn list(
 ) -> Result<Json<Journal>, Problem> {
     let id = workflow_id(&id)?;
     let after = match range.after.as_deref() {
-        Some(text) => text.parse().map_err(|_| Problem::parameter("after", "must be the number of an event"))?,
+        Some(text) => text
+            .parse()
+            .map_err(|_| Problem::parameter("after", "must be the number of an event"))?,
         None => 0,
     };
     let limit = page_size(range.limit.as_deref())?;

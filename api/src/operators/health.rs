@@ -25,14 +25,25 @@ pub async fn ready(State(services): State<Services>) -> Result<Json<Value>, Prob
 
 async fn missing(services: &Services) -> Vec<String> {
     let mut missing = Vec::new();
-    match services.runtime.within(CHECK_TIMEOUT, services.store.ping()).await {
+    match services
+        .runtime
+        .within(CHECK_TIMEOUT, services.store.ping())
+        .await
+    {
         Some(Ok(())) => {}
         Some(Err(error)) => missing.push(format!("the database: {error}")),
         None => missing.push("the database does not answer".to_owned()),
     }
-    match services.runtime.within(CHECK_TIMEOUT, services.reservations.incarnation()).await {
+    match services
+        .runtime
+        .within(CHECK_TIMEOUT, services.reservations.incarnation())
+        .await
+    {
         Some(Ok(_)) => {}
-        Some(Err(error)) => missing.push(format!("the reservations: {}", crate::exit::with_causes(&error))),
+        Some(Err(error)) => missing.push(format!(
+            "the reservations: {}",
+            crate::exit::with_causes(&error)
+        )),
         None => missing.push("the reservations do not answer".to_owned()),
     }
     if !services.engine.is_serving() {

@@ -22,7 +22,10 @@ use crate::wiring::Services;
 
 /// A sale with its products is larger than anything that a buyer sends.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
-const BOUNDS: Bounds = Bounds { in_flight_max: 256, request_max: Duration::from_secs(120) };
+const BOUNDS: Bounds = Bounds {
+    in_flight_max: 256,
+    request_max: Duration::from_secs(120),
+};
 /// The most that a page holds.
 const PAGE_MAX: u16 = 500;
 const PAGE_DEFAULT: u16 = 50;
@@ -38,7 +41,10 @@ pub fn router(services: Services) -> Router {
         .route("/v1/workflows/{id}/retry", post(operate::retry))
         .route("/v1/workflows/{id}/compensate", post(operate::compensate))
         .route("/v1/definitions", get(definitions::list))
-        .route("/v1/definitions/{name}/diagram", get(diagram::of_definition))
+        .route(
+            "/v1/definitions/{name}/diagram",
+            get(diagram::of_definition),
+        )
         .route("/v1/counters", get(counters::show))
         .route("/v1/verify", get(verify::run))
         .route("/livez", get(health::live))

@@ -23,7 +23,10 @@ impl Order {
     fn check(&self) -> Result<(), Problem> {
         for (field, text) in [("actor", &self.actor), ("reason", &self.reason)] {
             if text.trim().is_empty() || text.len() > WORDS_BYTES_MAX {
-                return Err(Problem::invalid(field, format!("must be 1 to {WORDS_BYTES_MAX} bytes of text")));
+                return Err(Problem::invalid(
+                    field,
+                    format!("must be 1 to {WORDS_BYTES_MAX} bytes of text"),
+                ));
             }
         }
         Ok(())
@@ -36,7 +39,10 @@ pub async fn retry(
     http::Json(order): http::Json<Order, BODY_BYTES_MAX>,
 ) -> Result<Json<Detail>, Problem> {
     order.check()?;
-    let view = services.engine.retry(workflow_id(&id)?, &order.actor, &order.reason).await?;
+    let view = services
+        .engine
+        .retry(workflow_id(&id)?, &order.actor, &order.reason)
+        .await?;
     Ok(Json(view.into()))
 }
 
@@ -46,6 +52,9 @@ pub async fn compensate(
     http::Json(order): http::Json<Order, BODY_BYTES_MAX>,
 ) -> Result<Json<Detail>, Problem> {
     order.check()?;
-    let view = services.engine.compensate(workflow_id(&id)?, &order.actor, &order.reason).await?;
+    let view = services
+        .engine
+        .compensate(workflow_id(&id)?, &order.actor, &order.reason)
+        .await?;
     Ok(Json(view.into()))
 }

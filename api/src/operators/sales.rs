@@ -23,5 +23,9 @@ pub async fn seed(
         Seeded::Unchanged => (StatusCode::OK, "unchanged"),
     };
     let location = format!("/v1/sales/{}", seed.sale);
-    Ok((status, [(LOCATION, location)], Json(json!({ "sale": seed.sale, "result": result }))))
+    Ok((
+        status,
+        [(LOCATION, location)],
+        Json(json!({ "sale": seed.sale, "result": result })),
+    ))
 }

@@ -107,10 +107,12 @@ impl From<View> for Detail {
             summary: view.head.into(),
             quarantined: state.is_none(),
             waiting_for_operator: state.and_then(parked),
-            turned_back_because: state.and_then(engine::workflow::turned_back_because).map(|refusal| Why {
-                code: refusal.code.clone(),
-                message: refusal.message.clone(),
-            }),
+            turned_back_because: state.and_then(engine::workflow::turned_back_because).map(
+                |refusal| Why {
+                    code: refusal.code.clone(),
+                    message: refusal.message.clone(),
+                },
+            ),
             input: state.map(|state| without_secrets(state.input.as_str())),
             output,
             events: state.map_or(0, |state| state.seq),
@@ -120,37 +122,75 @@ impl From<View> for Detail {
 }
 
 fn parked(state: &WorkflowState) -> Option<Parked> {
-    let Phase::Parked { step, error, .. } = &state.phase else { return None };
+    let Phase::Parked { step, error, .. } = &state.phase else {
+        return None;
+    };
     Some(Parked {
         step: step.map(|index| state.definition().step(index).name.to_string()),
-        error: Why { code: error.class.clone(), message: error.message.clone() },
+        error: Why {
+            code: error.class.clone(),
+            message: error.message.clone(),
+        },
     })
 }
 
 fn steps(state: &WorkflowState) -> Vec<Step> {
-    state.steps.iter().enumerate().map(|(index, progress)| step(state, StepIndex(index), progress)).collect()
+    state
+        .steps
+        .iter()
+        .enumerate()
+        .map(|(index, progress)| step(state, StepIndex(index), progress))
+        .collect()
 }
 
 fn step(state: &WorkflowState, index: StepIndex, progress: &Progress) -> Step {
     let node = state.definition().step(index);
     let (action, attempts, next_attempt_at, output) = match &progress.action {
         StepState::Untouched => ("untouched", 0, None, None),
-        StepState::Attempting { attempt, not_before, .. } => {
-            ("attempting", *attempt, Some(rfc3339(*not_before)), None)
-        }
-        StepState::Done { attempt, output } => ("done", *attempt, None, Some(without_secrets(output.as_str()))),
-        StepState::Failed { attempt, effect_may_exist: true } => ("effect-unknown", *attempt, None, None),
-        StepState::Failed { attempt, effect_may_exist: false } => ("refused", *attempt, None, None),
+        StepState::Attempting {
+            attempt,
+            not_before,
+            ..
+        } => ("attempting", *attempt, Some(rfc3339(*not_before)), None),
+        StepState::Done { attempt, output } => (
+            "done",
+            *attempt,
+            None,
+            Some(without_secrets(output.as_str())),
+        ),
+        StepState::Failed {
+            attempt,
+            effect_may_exist: true,
+        } => ("effect-unknown", *attempt, None, None),
+        StepState::Failed {
+            attempt,
+            effect_may_exist: false,
+        } => ("refused", *attempt, None, None),
     };
     let compensation = match &progress.undo {
-        _ if !node.undoable => Compensation { state: "none", attempts: 0, next_attempt_at: None },
-        Undo::No => Compensation { state: "untouched", attempts: 0, next_attempt_at: None },
-        Undo::Attempting { attempt, not_before } => Compensation {
+        _ if !node.undoable => Compensation {
+            state: "none",
+            attempts: 0,
+            next_attempt_at: None,
+        },
+        Undo::No => Compensation {
+            state: "untouched",
+            attempts: 0,
+            next_attempt_at: None,
+        },
+        Undo::Attempting {
+            attempt,
+            not_before,
+        } => Compensation {
             state: "attempting",
             attempts: *attempt,
             next_attempt_at: Some(rfc3339(*not_before)),
         },
-        Undo::Done { attempt } => Compensation { state: "done", attempts: *attempt, next_attempt_at: None },
+        Undo::Done { attempt } => Compensation {
+            state: "done",
+            attempts: *attempt,
+            next_attempt_at: None,
+        },
     };
     Step {
         name: node.name.to_string(),
@@ -164,10 +204,10 @@ fn step(state: &WorkflowState, index: StepIndex, progress: &Progress) -> Step {
         next_attempt_at,
         output,
         compensation,
-        last_error: progress
-            .last_error
-            .as_ref()
-            .map(|error| Why { code: error.class.clone(), message: error.message.clone() }),
+        last_error: progress.last_error.as_ref().map(|error| Why {
+            code: error.class.clone(),
+            message: error.message.clone(),
+        }),
         since: rfc3339(progress.since),
     }
 }
@@ -206,7 +246,9 @@ mod tests {
 
     #[test]
     fn payment_tokens_are_not_shown() {
-        let shown = without_secrets(r#"{"payment":{"method":"stored","token":"tok-1"},"a":[{"card_token":"tok-2"}]}"#);
+        let shown = without_secrets(
+            r#"{"payment":{"method":"stored","token":"tok-1"},"a":[{"card_token":"tok-2"}]}"#,
+        );
         assert_eq!(shown.to_string().matches("(hidden)").count(), 2);
         assert!(!shown.to_string().contains("tok-"));
     }

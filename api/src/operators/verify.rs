@@ -38,11 +38,17 @@ pub async fn run(State(services): State<Services>) -> Result<Json<Verified>, Pro
     }
     let mut invariants = compare(services, ledger.unwrap_or_default()).await?;
     invariants.retain(|invariant| !left_out.contains(&invariant.id));
-    Ok(Json(Verified { invariants, skipped }))
+    Ok(Json(Verified {
+        invariants,
+        skipped,
+    }))
 }
 
 /// On a thread of its own: it goes through everything that is stored, and whoever buys meanwhile should not wait for it.
-async fn compare(services: Services, ledger: Vec<LedgerEntry>) -> Result<Vec<InvariantReport>, Problem> {
+async fn compare(
+    services: Services,
+    ledger: Vec<LedgerEntry>,
+) -> Result<Vec<InvariantReport>, Problem> {
     let here = Handle::current();
     let compared = spawn_blocking(move || {
         let inputs = Inputs {
@@ -73,7 +79,9 @@ async fn ledger(gateway_url: &str) -> Result<Option<Vec<LedgerEntry>>, Problem> 
     let url = format!("{}/v1/ledger/orders", gateway_url.trim_end_matches('/'));
     let (mut entries, mut cursor) = (Vec::new(), 0);
     loop {
-        let request = client.get(&url).query(&[("cursor", cursor.to_string().as_str()), ("limit", PAGE)]);
+        let request = client
+            .get(&url)
+            .query(&[("cursor", cursor.to_string().as_str()), ("limit", PAGE)]);
         let response = request.send().await.map_err(|error| unavailable(&error))?;
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(None);
@@ -93,5 +101,8 @@ async fn ledger(gateway_url: &str) -> Result<Option<Vec<LedgerEntry>>, Problem> 
 
 fn unavailable(error: &dyn std::error::Error) -> Problem {
     tracing::warn!(error = %crate::exit::with_causes(error), "the invariants could not be checked");
-    Problem::new(Kind::UNAVAILABLE, "something that is compared can't be reached at the moment; try again")
+    Problem::new(
+        Kind::UNAVAILABLE,
+        "something that is compared can't be reached at the moment; try again",
+    )
 }

@@ -8,7 +8,10 @@ use crate::http::Path;
 use crate::problem::Problem;
 use crate::wiring::Services;
 
-pub async fn show(State(services): State<Services>, Path(id): Path) -> Result<Json<Detail>, Problem> {
+pub async fn show(
+    State(services): State<Services>,
+    Path(id): Path,
+) -> Result<Json<Detail>, Problem> {
     match services.engine.view(workflow_id(&id)?).await? {
         Some(view) => Ok(Json(view.into())),
         None => Err(Problem::not_found("workflow", &id)),

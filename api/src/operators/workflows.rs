@@ -28,7 +28,10 @@ pub struct Listed {
     next_cursor: Option<String>,
 }
 
-pub async fn list(State(services): State<Services>, Query(filter): Query<Filter>) -> Result<Json<Listed>, Problem> {
+pub async fn list(
+    State(services): State<Services>,
+    Query(filter): Query<Filter>,
+) -> Result<Json<Listed>, Problem> {
     let page = services.engine.list(&filter.checked()?).await?;
     Ok(Json(Listed {
         workflows: page.items.into_iter().map(Summary::from).collect(),
@@ -51,16 +54,26 @@ impl Filter {
             })?),
             None => None,
         };
-        Ok(ListFilter { status, definition: self.definition, after, limit: page_size(self.limit.as_deref())? })
+        Ok(ListFilter {
+            status,
+            definition: self.definition,
+            after,
+            limit: page_size(self.limit.as_deref())?,
+        })
     }
 }
 
 /// The size of a page, as the URL asks for it.
 pub fn page_size(text: Option<&str>) -> Result<u16, Problem> {
-    let Some(text) = text else { return Ok(PAGE_DEFAULT) };
+    let Some(text) = text else {
+        return Ok(PAGE_DEFAULT);
+    };
     match text.parse() {
         Ok(limit) if (1..=PAGE_MAX).contains(&limit) => Ok(limit),
-        _ => Err(Problem::parameter("limit", format!("must be a whole number from 1 to {PAGE_MAX}"))),
+        _ => Err(Problem::parameter(
+            "limit",
+            format!("must be a whole number from 1 to {PAGE_MAX}"),
+        )),
     }
 }
 
@@ -70,7 +83,13 @@ const CURSOR_BYTES: usize = 8 + 12;
 fn cursor_text(cursor: &ListCursor) -> String {
     use std::fmt::Write as _;
     let mut text = String::with_capacity(2 * CURSOR_BYTES);
-    for byte in cursor.created_at.0.to_be_bytes().iter().chain(&cursor.ident) {
+    for byte in cursor
+        .created_at
+        .0
+        .to_be_bytes()
+        .iter()
+        .chain(&cursor.ident)
+    {
         write!(text, "{byte:02x}").expect("a String takes all");
     }
     text
@@ -97,9 +116,18 @@ mod tests {
 
     #[test]
     fn a_cursor_survives_the_round_trip_and_nothing_else_is_one() {
-        let there = ListCursor { created_at: Timestamp(1_700_000_000_000_000), ident: *b"twelve bytes" };
+        let there = ListCursor {
+            created_at: Timestamp(1_700_000_000_000_000),
+            ident: *b"twelve bytes",
+        };
         assert_eq!(cursor(&cursor_text(&there)), Some(there));
-        for wrong in ["", "00", "zz".repeat(20).as_str(), "ä".repeat(20).as_str(), "0".repeat(41).as_str()] {
+        for wrong in [
+            "",
+            "00",
+            "zz".repeat(20).as_str(),
+            "ä".repeat(20).as_str(),
+            "0".repeat(41).as_str(),
+        ] {
             assert_eq!(cursor(wrong), None, "{wrong}");
         }
     }

@@ -23,10 +23,17 @@ impl DataDir {
         let failed = |error: io::Error| {
             Failure::new(
                 Code::Configuration,
-                format!("the data directory {} can't be used: {error}; choose another by --data-dir", path.display()),
+                format!(
+                    "the data directory {} can't be used: {error}; choose another by --data-dir",
+                    path.display()
+                ),
             )
         };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(failed)?;
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -35,7 +42,10 @@ impl DataDir {
             .open(path.join("lock"))
             .map_err(failed)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self {
+                path: path.to_owned(),
+                _lock: lock,
+            }),
             Err(TryLockError::WouldBlock) => Err(Failure::new(
                 Code::InUse,
                 format!(
@@ -61,15 +71,23 @@ impl DataDir {
     pub fn token_key(&self, runtime: &Runtime) -> Result<Vec<u8>, Failure> {
         let path = self.path.join("token-key");
         let failed = |error: io::Error| {
-            Failure::new(Code::Configuration, format!("the token key {} can't be used: {error}", path.display()))
+            Failure::new(
+                Code::Configuration,
+                format!("the token key {} can't be used: {error}", path.display()),
+            )
         };
         if !path.try_exists().map_err(failed)? {
             write_key(&path, &new_key(runtime)).map_err(failed)?;
         }
         let mut key = Vec::new();
-        File::open(&path).and_then(|mut file| file.read_to_end(&mut key)).map_err(failed)?;
+        File::open(&path)
+            .and_then(|mut file| file.read_to_end(&mut key))
+            .map_err(failed)?;
         if key.len() < KEY_BYTES_MIN {
-            let why = format!("it has {} bytes and needs {KEY_BYTES_MIN}: remove it, and a new one is made", key.len());
+            let why = format!(
+                "it has {} bytes and needs {KEY_BYTES_MIN}: remove it, and a new one is made",
+                key.len()
+            );
             return Err(failed(io::Error::other(why)));
         }
         Ok(key)
@@ -78,13 +96,20 @@ impl DataDir {
 
 /// 256 random bits in hexadecimal.
 fn new_key(runtime: &Runtime) -> String {
-    (0..4).map(|_| format!("{:016x}", runtime.next_u64())).collect()
+    (0..4)
+        .map(|_| format!("{:016x}", runtime.next_u64()))
+        .collect()
 }
 
 /// The file is there whole, or not at all.
 fn write_key(path: &Path, key: &str) -> io::Result<()> {
     let partial = path.with_extension("new");
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&partial)?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&partial)?;
     file.write_all(key.as_bytes())?;
     file.sync_all()?;
     fs::rename(&partial, path)
@@ -100,11 +125,20 @@ mod tests {
     fn the_token_key_is_private_and_stays_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data");
-        let first = DataDir::take(&path).unwrap().token_key(&Runtime::system()).unwrap();
-        let again = DataDir::take(&path).unwrap().token_key(&Runtime::system()).unwrap();
+        let first = DataDir::take(&path)
+            .unwrap()
+            .token_key(&Runtime::system())
+            .unwrap();
+        let again = DataDir::take(&path)
+            .unwrap()
+            .token_key(&Runtime::system())
+            .unwrap();
         assert_eq!(first, again);
         assert_eq!(first.len(), 64);
-        let mode = fs::metadata(path.join("token-key")).unwrap().permissions().mode();
+        let mode = fs::metadata(path.join("token-key"))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 
@@ -114,7 +148,10 @@ mod tests {
         let held = DataDir::take(folder.path()).unwrap();
         let second = DataDir::take(folder.path()).unwrap_err();
         assert_eq!(second.code, Code::InUse);
-        assert!(second.sentence.contains("in use by another holdfast"), "{second}");
+        assert!(
+            second.sentence.contains("in use by another holdfast"),
+            "{second}"
+        );
         drop(held);
         DataDir::take(folder.path()).unwrap();
     }

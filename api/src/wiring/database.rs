@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use engine::store::{ConnectError, ConnectOptions, MigrateError, MigrationReport, SqlDatabase, mysql, sqlite};
+use engine::store::{
+    ConnectError, ConnectOptions, MigrateError, MigrationReport, SqlDatabase, mysql, sqlite,
+};
 use reqwest::Url;
 use workflows::tables::migrations;
 
@@ -11,18 +13,26 @@ use crate::exit::{Code, Failure, with_causes};
 
 /// MySQL or MariaDB by its URL.
 pub async fn connect(url: &Secret) -> Result<SqlDatabase, Failure> {
-    mysql::connect(url.expose(), &ConnectOptions::default()).await.map_err(|error| failed(&error))
+    mysql::connect(url.expose(), &ConnectOptions::default())
+        .await
+        .map_err(|error| failed(&error))
 }
 
 /// A SQLite file, made where it is missing.
 pub async fn open(path: &Path) -> Result<SqlDatabase, Failure> {
-    sqlite::open(path, &ConnectOptions::default()).await.map_err(|error| failed(&error))
+    sqlite::open(path, &ConnectOptions::default())
+        .await
+        .map_err(|error| failed(&error))
 }
 
 /// The same server, another database on it.
 pub fn with_name(url: &Secret, name: &str) -> Result<Secret, Failure> {
-    let bad =
-        || Failure::new(Code::Configuration, "DATABASE_URL is not of the form mysql://user:password@host:3306/database");
+    let bad = || {
+        Failure::new(
+            Code::Configuration,
+            "DATABASE_URL is not of the form mysql://user:password@host:3306/database",
+        )
+    };
     let mut url = Url::parse(url.expose()).map_err(|_| bad())?;
     url.set_path(name);
     String::from(url).parse().map_err(|_| bad())
@@ -32,8 +42,12 @@ pub fn with_name(url: &Secret, name: &str) -> Result<Secret, Failure> {
 pub async fn drop_database(database: &SqlDatabase, name: &str) -> Result<(), Failure> {
     // Once a process, of a name that we made: the text may as well live as long as the process.
     let sql: &'static str = Box::leak(format!("DROP DATABASE IF EXISTS `{name}`").into_boxed_str());
-    let dropped = database.query("dropping a database of our own", sql, &[]).await;
-    dropped.map(|_| ()).map_err(|error| Failure::internal("cleaning up", &error))
+    let dropped = database
+        .query("dropping a database of our own", sql, &[])
+        .await;
+    dropped
+        .map(|_| ())
+        .map_err(|error| Failure::internal("cleaning up", &error))
 }
 
 /// Brings the schema up to date, under a lock.

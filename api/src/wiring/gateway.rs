@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use engine::Runtime;
 use loadtest::gateway_simulator::{GatewaySimulator, Running, Settings};
-use workflows::adapters::gateway_client::{GatewayConfigError, GatewaySettings, HttpPaymentGateway};
+use workflows::adapters::gateway_client::{
+    GatewayConfigError, GatewaySettings, HttpPaymentGateway,
+};
 
 use crate::config::Secret;
 use crate::exit::{Code, Failure, with_causes};
@@ -21,23 +23,37 @@ pub struct Gateway {
 
 impl Gateway {
     /// A client for `url`, or for a simulator whose ledger is in the file `ledger`.
-    pub async fn open(url: Option<&Secret>, ledger: Option<PathBuf>, runtime: &Runtime) -> Result<Self, Failure> {
+    pub async fn open(
+        url: Option<&Secret>,
+        ledger: Option<PathBuf>,
+        runtime: &Runtime,
+    ) -> Result<Self, Failure> {
         let (url, simulator) = match url {
             Some(url) => (url.expose().to_owned(), None),
             None => {
-                let settings = Settings { ledger, ..Settings::new(pg_sim::clock(runtime)) };
-                let running = GatewaySimulator::bind(settings).await.map_err(pg_sim::failed)?;
+                let settings = Settings {
+                    ledger,
+                    ..Settings::new(pg_sim::clock(runtime))
+                };
+                let running = GatewaySimulator::bind(settings)
+                    .await
+                    .map_err(pg_sim::failed)?;
                 (running.url(), Some(running))
             }
         };
-        let client = HttpPaymentGateway::new(&url, &GatewaySettings::default()).map_err(|error| {
-            let code = match &error {
-                GatewayConfigError::Client(_) => Code::Internal,
-                _ => Code::Configuration,
-            };
-            Failure::new(code, with_causes(&error))
-        })?;
-        Ok(Self { client: Arc::new(client), url, simulator })
+        let client =
+            HttpPaymentGateway::new(&url, &GatewaySettings::default()).map_err(|error| {
+                let code = match &error {
+                    GatewayConfigError::Client(_) => Code::Internal,
+                    _ => Code::Configuration,
+                };
+                Failure::new(code, with_causes(&error))
+            })?;
+        Ok(Self {
+            client: Arc::new(client),
+            url,
+            simulator,
+        })
     }
 
     /// The client.
@@ -52,7 +68,11 @@ impl Gateway {
 
     /// Where it is, for people.
     pub fn description(&self) -> String {
-        if self.simulator.is_some() { format!("{} (simulated)", self.url) } else { self.url.clone() }
+        if self.simulator.is_some() {
+            format!("{} (simulated)", self.url)
+        } else {
+            self.url.clone()
+        }
     }
 
     /// Ends the simulator, if there is one.

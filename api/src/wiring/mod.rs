@@ -79,7 +79,8 @@ impl Services {
     /// Stores a sale and loads it into the gate.
     pub async fn seed(&self, seed: &SaleSeed) -> Result<Seeded, Problem> {
         let seeded = self.catalogue.seed(seed).await?;
-        let sale = SaleId::parse(seed.sale.as_str()).map_err(|error| Problem::invalid("sale", error))?;
+        let sale =
+            SaleId::parse(seed.sale.as_str()).map_err(|error| Problem::invalid("sale", error))?;
         self.keeper.warm(&sale, seeded).await.map_err(|error| {
             tracing::warn!(sale = %sale, error = %with_causes(&error), "a sale is stored and not loaded yet");
             Problem::new(
@@ -125,16 +126,28 @@ impl System {
             ));
         }
         let needs_folder = servers.is_none() || backend.pg_url.is_none();
-        let data_dir = needs_folder.then(|| DataDir::take(&backend.data_dir)).transpose()?;
+        let data_dir = needs_folder
+            .then(|| DataDir::take(&backend.data_dir))
+            .transpose()?;
         let tokens = match (given_key, &data_dir) {
             (Some(key), _) => Tokens::new(key.expose().as_bytes(), runtime.clone()),
             (None, Some(data_dir)) => Tokens::new(&data_dir.token_key(&runtime)?, runtime.clone()),
-            (None, None) => return Err(Failure::new(Code::Configuration, "HOLDFAST_TOKEN_KEY is not set")),
+            (None, None) => {
+                return Err(Failure::new(
+                    Code::Configuration,
+                    "HOLDFAST_TOKEN_KEY is not set",
+                ));
+            }
         };
         let foundation = match (&servers, &data_dir) {
             (Some(servers), _) => servers::connect(servers, backend).await?,
             (None, Some(data_dir)) => embedded(data_dir, backend, &runtime).await?,
-            (None, None) => return Err(Failure::new(Code::Configuration, "no data directory was given")),
+            (None, None) => {
+                return Err(Failure::new(
+                    Code::Configuration,
+                    "no data directory was given",
+                ));
+            }
         };
         database::migrate(&foundation.database).await?;
         let ledger = data_dir.as_ref().map(DataDir::ledger);
@@ -149,9 +162,20 @@ impl System {
         data_dir: Option<DataDir>,
         runtime: Runtime,
     ) -> Result<Self, Failure> {
-        let Foundation { database, reservations, bus, kafka, settings, description, is_alone } = foundation;
+        let Foundation {
+            database,
+            reservations,
+            bus,
+            kafka,
+            settings,
+            description,
+            is_alone,
+        } = foundation;
         let alarm = GateAlarm::default();
-        let gate = Gate { reservations: Arc::clone(&reservations), alarm: alarm.clone() };
+        let gate = Gate {
+            reservations: Arc::clone(&reservations),
+            alarm: alarm.clone(),
+        };
         let client: Arc<dyn PaymentGateway> = gateway.client();
         let definition = purchase::definition(&gate, &client)
             .map_err(|error| Failure::internal("defining the purchase saga", &error))?;
@@ -164,8 +188,11 @@ impl System {
             settings,
         })
         .await
-        .map_err(|error| Failure::caused_by(Code::Server, "the engine could not be opened", &error))?;
-        let catalogue: Arc<dyn Catalogue> = Arc::new(SqlCatalogue::new(database.clone(), runtime.clone()));
+        .map_err(|error| {
+            Failure::caused_by(Code::Server, "the engine could not be opened", &error)
+        })?;
+        let catalogue: Arc<dyn Catalogue> =
+            Arc::new(SqlCatalogue::new(database.clone(), runtime.clone()));
         let keeper = GateKeeper::start(GateParts {
             runtime: runtime.clone(),
             engine: Arc::new(engine.clone()),
@@ -191,7 +218,13 @@ impl System {
             stopping,
             catalogue,
         };
-        Ok(Self { services, kafka, gateway, description, _data_dir: data_dir })
+        Ok(Self {
+            services,
+            kafka,
+            gateway,
+            description,
+            _data_dir: data_dir,
+        })
     }
 
     /// What requests need.
@@ -211,7 +244,9 @@ impl System {
 
     /// Takes a sale out of the gate, for one that nobody will come back to.
     pub async fn forget(&self, sale: &str) {
-        let Ok(sale) = SaleId::parse(sale) else { return };
+        let Ok(sale) = SaleId::parse(sale) else {
+            return;
+        };
         if let Err(error) = self.services.reservations.close_gate(&sale).await {
             tracing::warn!(error = %with_causes(&error), "a sale is left behind in the gate");
         }
@@ -219,7 +254,13 @@ impl System {
 
     /// Finishes what it can until `deadline`; what is left is durable, and taken up at the next start.
     pub async fn close(self, deadline: Timestamp) -> Result<(), Failure> {
-        let Self { services, kafka, gateway, _data_dir, .. } = self;
+        let Self {
+            services,
+            kafka,
+            gateway,
+            _data_dir,
+            ..
+        } = self;
         let Drained { open, unpublished } = services.engine.drain(deadline).await;
         let left = deadline.since(services.runtime.now()).max(CLOSE_TIMEOUT);
         if let Some(kafka) = kafka {
@@ -227,7 +268,11 @@ impl System {
         }
         gateway.close(CLOSE_TIMEOUT).await;
         if open > 0 || unpublished > 0 {
-            tracing::info!(open, unpublished, "stopped; what is left is durable and goes on at the next start");
+            tracing::info!(
+                open,
+                unpublished,
+                "stopped; what is left is durable and goes on at the next start"
+            );
         } else {
             tracing::info!("stopped; nothing is left to do");
         }
@@ -243,7 +288,11 @@ async fn flush(kafka: Arc<KafkaBus>, limit: Duration) {
     }
 }
 
-async fn embedded(data_dir: &DataDir, backend: &Backend, runtime: &Runtime) -> Result<Foundation, Failure> {
+async fn embedded(
+    data_dir: &DataDir,
+    backend: &Backend,
+    runtime: &Runtime,
+) -> Result<Foundation, Failure> {
     let clock = {
         let runtime = runtime.clone();
         Arc::new(move || runtime.now().0)

@@ -28,7 +28,10 @@ pub(super) async fn connect(servers: &Servers, backend: &Backend) -> Result<Foun
         bus: Arc::<KafkaBus>::clone(&kafka),
         kafka: Some(kafka),
         settings: settings(backend, &node),
-        description: format!("node {node} on MySQL, Redis and Kafka (topic {})", backend.kafka_topic),
+        description: format!(
+            "node {node} on MySQL, Redis and Kafka (topic {})",
+            backend.kafka_topic
+        ),
         is_alone: false,
     })
 }
@@ -40,14 +43,18 @@ async fn kafka(servers: &Servers, backend: &Backend) -> Result<Arc<KafkaBus>, Fa
         topic: backend.kafka_topic.clone(),
         delivery_timeout: KAFKA_DELIVERY_TIMEOUT,
     })
-    .map_err(|error| Failure::caused_by(Code::Configuration, "KAFKA_BROKERS can't be used", &error))?;
+    .map_err(|error| {
+        Failure::caused_by(Code::Configuration, "KAFKA_BROKERS can't be used", &error)
+    })?;
     let bus = Arc::new(bus);
     let asked = Arc::clone(&bus);
     match tokio::task::spawn_blocking(move || asked.check(KAFKA_CHECK_TIMEOUT)).await {
         Ok(Ok(())) => Ok(bus),
         Ok(Err(error)) => Err(Failure::new(
             Code::Server,
-            format!("Kafka does not answer at {brokers}: check that it runs there, or correct KAFKA_BROKERS ({error})"),
+            format!(
+                "Kafka does not answer at {brokers}: check that it runs there, or correct KAFKA_BROKERS ({error})"
+            ),
         )),
         Err(error) => Err(Failure::internal("asking Kafka", &error)),
     }
@@ -60,7 +67,10 @@ fn node_name(backend: &Backend) -> Result<String, Failure> {
     }
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     match host.trim() {
-        "" => Err(Failure::new(Code::Configuration, "the host has no name: name this node by HOLDFAST_NODE")),
+        "" => Err(Failure::new(
+            Code::Configuration,
+            "the host has no name: name this node by HOLDFAST_NODE",
+        )),
         host => Ok(host.to_owned()),
     }
 }

@@ -28,7 +28,12 @@ impl Answer {
         assert_eq!(self.body["type"], format!("/problems/{slug}"), "{self:?}");
         assert_eq!(self.body["status"], status, "{self:?}");
         for member in ["title", "detail"] {
-            assert!(self.body[member].as_str().is_some_and(|text| !text.is_empty()), "no {member}: {self:?}");
+            assert!(
+                self.body[member]
+                    .as_str()
+                    .is_some_and(|text| !text.is_empty()),
+                "no {member}: {self:?}"
+            );
         }
         assert_eq!(status == 503, self.retry_after.is_some(), "{self:?}");
     }
@@ -36,7 +41,11 @@ impl Answer {
 
 /// A client without retries, proxies or redirects.
 pub fn client() -> Client {
-    Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().expect("a client")
+    Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .expect("a client")
 }
 
 /// Sends, and reads the whole answer.
@@ -47,13 +56,29 @@ pub async fn send(request: RequestBuilder) -> Answer {
 /// Like [`send`], where the other side may be away.
 pub async fn try_send(request: RequestBuilder) -> Result<Answer, reqwest::Error> {
     let response = request.send().await?;
-    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let (content_type, retry_after, location) =
-        (header("content-type").unwrap_or_default(), header("retry-after"), header("location"));
+    let header = |name: &str| {
+        response
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned)
+    };
+    let (content_type, retry_after, location) = (
+        header("content-type").unwrap_or_default(),
+        header("retry-after"),
+        header("location"),
+    );
     let status = response.status().as_u16();
     let text = response.text().await?;
     let body = serde_json::from_str(&text).unwrap_or_default();
-    Ok(Answer { status, content_type, retry_after, location, body, text })
+    Ok(Answer {
+        status,
+        content_type,
+        retry_after,
+        location,
+        body,
+        text,
+    })
 }
 
 /// `GET`.

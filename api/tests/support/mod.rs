@@ -26,14 +26,19 @@ where
         if let Some(seen) = look().await {
             return seen;
         }
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain for {what}");
+        assert!(
+            Instant::now() < deadline,
+            "waited {PATIENCE:?} in vain for {what}"
+        );
         sleep(POLL).await;
     }
 }
 
 /// A seed for everything random in a test, printed so that a failure can be run again with `HOLDFAST_TEST_SEED`.
 pub fn seed() -> u64 {
-    let seed = std::env::var("HOLDFAST_TEST_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = std::env::var("HOLDFAST_TEST_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok());
     let seed = seed.unwrap_or_else(|| engine::Runtime::system().next_u64());
     println!("HOLDFAST_TEST_SEED={seed}");
     seed
@@ -41,5 +46,8 @@ pub fn seed() -> u64 {
 
 /// A name that nothing else has.
 pub fn unique(prefix: &str) -> String {
-    format!("{prefix}-{:012x}", engine::Runtime::system().next_u64() >> 16)
+    format!(
+        "{prefix}-{:012x}",
+        engine::Runtime::system().next_u64() >> 16
+    )
 }

@@ -29,7 +29,10 @@ const FOREIGN: [&str; 9] = [
 /// The program with nothing but these arguments and variables.
 pub fn holdfast(arguments: &[&str], variables: &BTreeMap<String, String>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
-    command.args(arguments).kill_on_drop(true).stdin(Stdio::null());
+    command
+        .args(arguments)
+        .kill_on_drop(true)
+        .stdin(Stdio::null());
     for name in FOREIGN {
         command.env_remove(name);
     }
@@ -40,7 +43,10 @@ pub fn holdfast(arguments: &[&str], variables: &BTreeMap<String, String>) -> Com
 /// Runs the program to its end.
 pub async fn run(arguments: &[&str], variables: &BTreeMap<String, String>) -> Output {
     let mut command = holdfast(arguments, variables);
-    timeout(2 * PATIENCE, command.output()).await.expect("the program ends in time").expect("the program starts")
+    timeout(2 * PATIENCE, command.output())
+        .await
+        .expect("the program ends in time")
+        .expect("the program starts")
 }
 
 /// What a process has printed so far.
@@ -64,9 +70,20 @@ impl Running {
             .expect("the program starts");
         let (out, err) = (Lines::default(), Lines::default());
         let mut readers = JoinSet::new();
-        readers.spawn(collect(child.stdout.take().expect("a pipe"), Arc::clone(&out)));
-        readers.spawn(collect(child.stderr.take().expect("a pipe"), Arc::clone(&err)));
-        Self { child, out, err, readers }
+        readers.spawn(collect(
+            child.stdout.take().expect("a pipe"),
+            Arc::clone(&out),
+        ));
+        readers.spawn(collect(
+            child.stderr.take().expect("a pipe"),
+            Arc::clone(&err),
+        ));
+        Self {
+            child,
+            out,
+            err,
+            readers,
+        }
     }
 
     /// The rest of the line that begins with `prefix`, once it is printed. Panics with everything that was printed when
@@ -87,7 +104,11 @@ impl Running {
         eventually(&what, || {
             let found = rest_of_line(lines, prefix);
             if found.is_none() && child.try_wait().expect("a process").is_some() {
-                panic!("the process ended before {what}\n{}\n{}", shown(&out), shown(&err));
+                panic!(
+                    "the process ended before {what}\n{}\n{}",
+                    shown(&out),
+                    shown(&err)
+                );
             }
             async { found }
         })
@@ -97,7 +118,12 @@ impl Running {
     /// Sends a signal, such as `TERM`.
     pub async fn signal(&self, signal: &str) {
         let id = self.child.id().expect("the process runs").to_string();
-        let sent = Command::new("kill").arg(format!("-{signal}")).arg(id).status().await.expect("kill is there");
+        let sent = Command::new("kill")
+            .arg(format!("-{signal}"))
+            .arg(id)
+            .status()
+            .await
+            .expect("kill is there");
         assert!(sent.success(), "the process can be signalled");
     }
 
@@ -109,7 +135,8 @@ impl Running {
     /// Waits for the end.
     pub async fn ended(mut self, limit: Duration) -> (ExitStatus, String) {
         let status = timeout(limit, self.child.wait()).await;
-        let status = status.unwrap_or_else(|_| panic!("it did not end within {limit:?}\n{}", shown(&self.err)));
+        let status = status
+            .unwrap_or_else(|_| panic!("it did not end within {limit:?}\n{}", shown(&self.err)));
         while self.readers.join_next().await.is_some() {}
         (status.expect("a process"), shown(&self.err))
     }
@@ -117,7 +144,9 @@ impl Running {
 
 fn rest_of_line(lines: &Lines, prefix: &str) -> Option<String> {
     let lines = lines.lock().expect("nobody panics with it");
-    lines.iter().find_map(|line| line.strip_prefix(prefix).map(|rest| rest.trim().to_owned()))
+    lines
+        .iter()
+        .find_map(|line| line.strip_prefix(prefix).map(|rest| rest.trim().to_owned()))
 }
 
 fn shown(lines: &Lines) -> String {
@@ -160,8 +189,12 @@ impl ServeSettings {
 
     /// On these ports; 0 is a free one.
     pub fn on(mut self, buyers: u16, operators: u16) -> Self {
-        self.variables.insert("HOLDFAST_LISTEN".into(), format!("127.0.0.1:{buyers}"));
-        self.variables.insert("HOLDFAST_OPERATORS_LISTEN".into(), format!("127.0.0.1:{operators}"));
+        self.variables
+            .insert("HOLDFAST_LISTEN".into(), format!("127.0.0.1:{buyers}"));
+        self.variables.insert(
+            "HOLDFAST_OPERATORS_LISTEN".into(),
+            format!("127.0.0.1:{operators}"),
+        );
         self
     }
 
@@ -183,7 +216,11 @@ impl ServeSettings {
         let mut process = self.spawn();
         let buyers = process.line("buyers ").await;
         let operators = process.line("operators ").await;
-        Server { process, buyers, operators }
+        Server {
+            process,
+            buyers,
+            operators,
+        }
     }
 }
 

@@ -24,14 +24,24 @@ pub struct Servers {
 impl Servers {
     /// `None`, with a line that says so, when they are not there; with `CI=true` that is a failure.
     pub fn from_environment() -> Option<Self> {
-        let (database_url, redis_url, kafka_brokers) =
-            (variable("DATABASE_URL"), variable("REDIS_URL"), variable("KAFKA_BROKERS"));
-        let (Some(database_url), Some(redis_url), Some(kafka_brokers)) = (database_url, redis_url, kafka_brokers) else {
+        let (database_url, redis_url, kafka_brokers) = (
+            variable("DATABASE_URL"),
+            variable("REDIS_URL"),
+            variable("KAFKA_BROKERS"),
+        );
+        let (Some(database_url), Some(redis_url), Some(kafka_brokers)) =
+            (database_url, redis_url, kafka_brokers)
+        else {
             skip("DATABASE_URL, REDIS_URL and KAFKA_BROKERS are not set");
             return None;
         };
         let database_url = with_database(&database_url, &unique("holdfast_test").replace('-', "_"));
-        Some(Self { database_url, redis_url, kafka_brokers, topic: unique("test.holdfast") })
+        Some(Self {
+            database_url,
+            redis_url,
+            kafka_brokers,
+            topic: unique("test.holdfast"),
+        })
     }
 
     /// A server over them.
@@ -42,7 +52,10 @@ impl Servers {
             .with("KAFKA_BROKERS", &self.kafka_brokers)
             .with("HOLDFAST_KAFKA_TOPIC", &self.topic)
             .with("HOLDFAST_NODE", unique("node"))
-            .with("HOLDFAST_TOKEN_KEY", "a key for tests that is long enough to be taken")
+            .with(
+                "HOLDFAST_TOKEN_KEY",
+                "a key for tests that is long enough to be taken",
+            )
     }
 }
 
@@ -51,7 +64,11 @@ fn variable(name: &str) -> Option<String> {
 }
 
 fn skip(why: &str) {
-    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI=true, and {why}");
+    assert_ne!(
+        std::env::var("CI").as_deref(),
+        Ok("true"),
+        "CI=true, and {why}"
+    );
     println!("skipped: {why}");
 }
 
@@ -79,8 +96,14 @@ impl OwnServer {
             return None;
         };
         let folder = tempfile::tempdir().expect("a folder");
-        let mut server =
-            Self { kind, script, port: free_port(), folder, options: options.to_vec(), child: None };
+        let mut server = Self {
+            kind,
+            script,
+            port: free_port(),
+            folder,
+            options: options.to_vec(),
+            child: None,
+        };
         server.start_again().await;
         Some(server)
     }
@@ -96,7 +119,13 @@ impl OwnServer {
         let log = std::fs::File::create(self.folder.path().join("log")).expect("a log");
         let mut command = Command::new(&self.script);
         command
-            .args(["start-one", self.kind, "--port", &self.port.to_string(), "--dir"])
+            .args([
+                "start-one",
+                self.kind,
+                "--port",
+                &self.port.to_string(),
+                "--dir",
+            ])
             .arg(self.folder.path().join("data"))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log"))
@@ -109,7 +138,8 @@ impl OwnServer {
         let what = format!("{} to listen on {}", self.kind, self.port);
         eventually(&what, || {
             if let Some(status) = child.try_wait().expect("a process") {
-                let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+                let log =
+                    std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
                 panic!("{} ended with {status}\n{log}", self.kind);
             }
             let ready = self.log_says_ready();
@@ -125,7 +155,9 @@ impl OwnServer {
             "redis" => "Ready to accept connections",
             _ => "Kafka Server started",
         };
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default().contains(ready)
+        std::fs::read_to_string(self.folder.path().join("log"))
+            .unwrap_or_default()
+            .contains(ready)
     }
 
     /// `kill -9`.

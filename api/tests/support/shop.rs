@@ -46,7 +46,12 @@ impl Shop {
 
     /// `POST /v1/sales`.
     pub async fn seed(&self, seed: &Value) -> Answer {
-        send(self.http.post(format!("{}/v1/sales", self.operators)).json(seed)).await
+        send(
+            self.http
+                .post(format!("{}/v1/sales", self.operators))
+                .json(seed),
+        )
+        .await
     }
 
     /// A new buyer's token.
@@ -71,9 +76,20 @@ impl Shop {
     }
 
     /// Like [`Shop::buy`], where the other side may be away.
-    pub async fn try_buy(&self, token: &str, key: &str, order: &Value) -> Result<Answer, reqwest::Error> {
+    pub async fn try_buy(
+        &self,
+        token: &str,
+        key: &str,
+        order: &Value,
+    ) -> Result<Answer, reqwest::Error> {
         let request = self.http.post(format!("{}/v1/purchases", self.buyers));
-        try_send(request.bearer_auth(token).header("idempotency-key", key).json(order)).await
+        try_send(
+            request
+                .bearer_auth(token)
+                .header("idempotency-key", key)
+                .json(order),
+        )
+        .await
     }
 
     /// The purchase, once it is settled.
@@ -83,7 +99,9 @@ impl Shop {
             let answer = send(self.http.get(url).bearer_auth(token)).await;
             assert_eq!(answer.status, 200, "{answer:?}");
             let state = answer.body["state"].as_str().expect("a state");
-            ["COMPLETED", "COMPENSATED", "PARKED"].contains(&state).then_some(answer.body)
+            ["COMPLETED", "COMPENSATED", "PARKED"]
+                .contains(&state)
+                .then_some(answer.body)
         })
         .await
     }
@@ -99,7 +117,8 @@ impl Shop {
     /// Waits until no workflow is under way.
     pub async fn quiet(&self) {
         eventually("no workflow to be under way", || async {
-            let running = self.workflows("RUNNING").await.len() + self.workflows("COMPENSATING").await.len();
+            let running =
+                self.workflows("RUNNING").await.len() + self.workflows("COMPENSATING").await.len();
             (running == 0).then_some(())
         })
         .await;
@@ -107,13 +126,20 @@ impl Shop {
 
     /// Panics unless every invariant holds and looked at something.
     pub async fn verify(&self) {
-        let answer = get(&self.http, format!("{}/v1/verify?sale={}", self.operators, self.sale)).await;
+        let answer = get(
+            &self.http,
+            format!("{}/v1/verify?sale={}", self.operators, self.sale),
+        )
+        .await;
         assert_eq!(answer.status, 200, "{answer:?}");
         let invariants = answer.body["invariants"].as_array().expect("a list");
         assert!(!invariants.is_empty(), "nothing was checked");
         for invariant in invariants {
             assert_eq!(invariant["violations"], json!([]), "{invariant}");
-            assert!(invariant["checked"].as_u64() > Some(0), "it looked at nothing: {invariant}");
+            assert!(
+                invariant["checked"].as_u64() > Some(0),
+                "it looked at nothing: {invariant}"
+            );
         }
     }
 
@@ -125,7 +151,10 @@ impl Shop {
             in_flight: NonZeroUsize::new(32).expect("not zero"),
             order: Order {
                 sale: self.sale.clone(),
-                lines: vec![OrderLine { product: "mug".into(), quantity: 1 }],
+                lines: vec![OrderLine {
+                    product: "mug".into(),
+                    quantity: 1,
+                }],
                 campaign: Some(self.sale.clone()),
                 payment: Payment::stored("replaced"),
             },
@@ -140,7 +169,9 @@ impl Shop {
 /// The crowd comes and goes.
 pub async fn visit(settings: driver::Settings, progress: Arc<Progress>) -> Report {
     let (_stop, stopped) = watch::channel(false);
-    driver::run(&settings, &progress, &stopped).await.expect("the driver starts")
+    driver::run(&settings, &progress, &stopped)
+        .await
+        .expect("the driver starts")
 }
 
 /// A sale that opened long ago and closes far ahead.

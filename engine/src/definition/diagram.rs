@@ -15,7 +15,8 @@ impl Definition {
                 Phase::Pivot => ("{", "}"),
                 Phase::Retriable => ("(", ")"),
             };
-            writeln!(text, "    s{index}{open}\"{}\"{close}", node.name).expect("a String takes all");
+            writeln!(text, "    s{index}{open}\"{}\"{close}", node.name)
+                .expect("a String takes all");
         }
         for (earlier, later) in self.drawn_edges() {
             writeln!(text, "    s{earlier} --> s{later}").expect("a String takes all");
@@ -33,8 +34,12 @@ impl Definition {
                 Phase::Pivot => "diamond",
                 Phase::Retriable => "ellipse",
             };
-            writeln!(text, "    s{index} [label=\"{}\", shape={shape}];", node.name)
-                .expect("a String takes all");
+            writeln!(
+                text,
+                "    s{index} [label=\"{}\", shape={shape}];",
+                node.name
+            )
+            .expect("a String takes all");
         }
         for (earlier, later) in self.drawn_edges() {
             writeln!(text, "    s{earlier} -> s{later};").expect("a String takes all");
@@ -49,7 +54,10 @@ impl Definition {
         for (later, node) in self.steps().iter().enumerate() {
             for earlier in &node.needs {
                 let followers = &self.step(*earlier).followers;
-                let implied = node.needs.iter().any(|other| followers.binary_search(other).is_ok());
+                let implied = node
+                    .needs
+                    .iter()
+                    .any(|other| followers.binary_search(other).is_ok());
                 if !implied {
                     drawn.push((earlier.0, later));
                 }

@@ -1,6 +1,6 @@
 //! A definition as a checked graph, and the builder that makes the checks.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -130,7 +130,9 @@ pub enum DefinitionError {
         second: String,
     },
     /// A compensable step that waits for the pivot or for a step past it.
-    #[error("`{step}` is compensable but waits for `{pivot}`: past the pivot nothing is undone, make it retriable")]
+    #[error(
+        "`{step}` is compensable but waits for `{pivot}`: past the pivot nothing is undone, make it retriable"
+    )]
     CompensableAfterPivot {
         /// The step.
         step: String,
@@ -138,7 +140,9 @@ pub enum DefinitionError {
         pivot: String,
     },
     /// A retriable step in a saga without a pivot.
-    #[error("`{step}` is retriable but the saga has no pivot: only past a pivot does a saga never turn back")]
+    #[error(
+        "`{step}` is retriable but the saga has no pivot: only past a pivot does a saga never turn back"
+    )]
     RetriableWithoutPivot {
         /// The step.
         step: String,
@@ -173,7 +177,12 @@ impl DefinitionBuilder {
     /// An empty definition.
     #[must_use]
     pub fn new(name: &str, version: u32) -> Self {
-        Self { name: name.to_owned(), version, steps: Vec::new(), edges: Vec::new() }
+        Self {
+            name: name.to_owned(),
+            version,
+            steps: Vec::new(),
+            edges: Vec::new(),
+        }
     }
 
     /// Adds a step.
@@ -211,17 +220,21 @@ impl DefinitionBuilder {
 
     fn check_names(&self) -> Result<(), DefinitionError> {
         if self.steps.is_empty() {
-            return Err(DefinitionError::Empty { saga: self.name.clone() });
+            return Err(DefinitionError::Empty {
+                saga: self.name.clone(),
+            });
         }
-        let mut seen = HashMap::new();
+        let mut seen = HashSet::new();
         for name in std::iter::once(&self.name).chain(self.steps.iter().map(|step| &step.name)) {
             if !is_name(name) {
                 return Err(DefinitionError::BadName { name: name.clone() });
             }
         }
         for step in &self.steps {
-            if seen.insert(&step.name, ()).is_some() {
-                return Err(DefinitionError::DuplicateName { name: step.name.clone() });
+            if !seen.insert(&step.name) {
+                return Err(DefinitionError::DuplicateName {
+                    name: step.name.clone(),
+                });
             }
         }
         Ok(())
@@ -232,13 +245,17 @@ impl DefinitionBuilder {
             step.phase == Phase::Compensable && step.compensation == Compensation::Unsaid
         };
         match self.steps.iter().find(unsaid) {
-            Some(step) => Err(DefinitionError::CompensationUnsaid { step: step.name.clone() }),
+            Some(step) => Err(DefinitionError::CompensationUnsaid {
+                step: step.name.clone(),
+            }),
             None => Ok(()),
         }
     }
 
     fn check_pivot(&self) -> Result<Option<StepIndex>, DefinitionError> {
-        let mut pivots = self.indexes().filter(|index| self.steps[index.0].phase == Phase::Pivot);
+        let mut pivots = self
+            .indexes()
+            .filter(|index| self.steps[index.0].phase == Phase::Pivot);
         let pivot = pivots.next();
         if let (Some(first), Some(second)) = (pivot, pivots.next()) {
             return Err(DefinitionError::TwoPivots {
@@ -246,11 +263,14 @@ impl DefinitionBuilder {
                 second: self.steps[second.0].name.clone(),
             });
         }
-        let retriable = self.steps.iter().find(|step| step.phase == Phase::Retriable);
+        let retriable = self
+            .steps
+            .iter()
+            .find(|step| step.phase == Phase::Retriable);
         match (pivot, retriable) {
-            (None, Some(step)) => {
-                Err(DefinitionError::RetriableWithoutPivot { step: step.name.clone() })
-            }
+            (None, Some(step)) => Err(DefinitionError::RetriableWithoutPivot {
+                step: step.name.clone(),
+            }),
             (pivot, _) => Ok(pivot),
         }
     }
@@ -261,10 +281,13 @@ impl DefinitionBuilder {
             graph.add_node(index);
         }
         let inputs = self.indexes().flat_map(|later| {
-            self.steps[later.0].inputs.iter().filter_map(move |source| match source {
-                Source::Step(earlier) => Some((*earlier, later)),
-                Source::Input => None,
-            })
+            self.steps[later.0]
+                .inputs
+                .iter()
+                .filter_map(move |source| match source {
+                    Source::Step(earlier) => Some((*earlier, later)),
+                    Source::Input => None,
+                })
         });
         for (earlier, later) in inputs.chain(self.edges.iter().copied()) {
             for index in [earlier, later] {
@@ -282,7 +305,10 @@ impl DefinitionBuilder {
         if index.0 < self.steps.len() {
             return Ok(());
         }
-        Err(DefinitionError::UnknownStep { saga: self.name.clone(), index: index.0 })
+        Err(DefinitionError::UnknownStep {
+            saga: self.name.clone(),
+            index: index.0,
+        })
     }
 
     fn cycle(&self, graph: &DiGraph<StepIndex, ()>) -> DefinitionError {
@@ -342,7 +368,8 @@ impl DefinitionBuilder {
         };
         let followers = |index: usize| {
             let mut search = Dfs::new(graph, NodeIndex::new(index));
-            let found = std::iter::from_fn(|| search.next(graph)).map(|node| StepIndex(node.index()));
+            let found =
+                std::iter::from_fn(|| search.next(graph)).map(|node| StepIndex(node.index()));
             let mut followers: Vec<StepIndex> = found.filter(|found| found.0 != index).collect();
             followers.sort();
             followers
@@ -362,14 +389,22 @@ impl DefinitionBuilder {
                 followers: followers(index),
             })
             .collect();
-        let by_name =
-            nodes.iter().enumerate().map(|(i, node)| (Arc::clone(&node.name), StepIndex(i))).collect();
+        let by_name = nodes
+            .iter()
+            .enumerate()
+            .map(|(i, node)| (Arc::clone(&node.name), StepIndex(i)))
+            .collect();
         let pinned = DefinitionRef {
             hash: hash_of(&self.name, self.version, &nodes, output),
             name: self.name,
             version: self.version,
         };
-        Definition { pinned, nodes, by_name, output }
+        Definition {
+            pinned,
+            nodes,
+            by_name,
+            output,
+        }
     }
 
     fn indexes(&self) -> impl Iterator<Item = StepIndex> + use<> {
@@ -388,8 +423,16 @@ fn hash_of(name: &str, version: u32, nodes: &[StepNode], output: Source) -> u64 
     use std::fmt::Write as _;
     let mut text = format!("{name} {version} {output:?}");
     for node in nodes {
-        let StepNode { name, phase, undoable, inputs, needs, .. } = node;
-        write!(text, "\n{name} {phase:?} {undoable} {inputs:?} {needs:?}").expect("a String takes all");
+        let StepNode {
+            name,
+            phase,
+            undoable,
+            inputs,
+            needs,
+            ..
+        } = node;
+        write!(text, "\n{name} {phase:?} {undoable} {inputs:?} {needs:?}")
+            .expect("a String takes all");
     }
     let digest = Sha256::digest(text.as_bytes());
     // 63 bits, so that every database stores it as a signed number.
@@ -439,6 +482,9 @@ impl Definition {
 impl fmt::Debug for Definition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.nodes.iter().map(|node| &*node.name).collect();
-        f.debug_struct("Definition").field("pinned", &self.pinned).field("steps", &names).finish()
+        f.debug_struct("Definition")
+            .field("pinned", &self.pinned)
+            .field("steps", &names)
+            .finish_non_exhaustive()
     }
 }

@@ -11,7 +11,8 @@ mod saga;
 mod step;
 
 pub use graph::{
-    Compensation, Definition, DefinitionBuilder, DefinitionError, Phase, Source, StepIndex, StepNode, StepSpec,
+    Compensation, Definition, DefinitionBuilder, DefinitionError, Phase, Source, StepIndex,
+    StepNode, StepSpec,
 };
 pub use policy::{Durability, Policy, RetryPolicy};
 pub use saga::{Forward, Handle, Inputs, Reversible, Saga};

@@ -29,8 +29,11 @@ pub struct RetryPolicy {
 
 impl RetryPolicy {
     /// One attempt and no more.
-    pub const NONE: Self =
-        Self { first_delay: Duration::ZERO, delay_max: Duration::ZERO, attempts_max: 1 };
+    pub const NONE: Self = Self {
+        first_delay: Duration::ZERO,
+        delay_max: Duration::ZERO,
+        attempts_max: 1,
+    };
 
     /// The delay between attempt `attempt` (from 1) and the next; `None` when retries have ended. `seed` fixes the jitter.
     #[must_use]
@@ -52,11 +55,13 @@ impl RetryPolicy {
 /// A delay between half of `delay` and all of it: spread enough to break up a herd, never so short that it hammers.
 fn full_jitter(delay: Duration, seed: u64) -> Duration {
     let half = delay / 2;
-    let spread = u64::try_from(half.as_micros()).unwrap_or(u64::MAX).saturating_add(1);
+    let spread = u64::try_from(half.as_micros())
+        .unwrap_or(u64::MAX)
+        .saturating_add(1);
     half + Duration::from_micros(mix(seed) % spread)
 }
 
-/// The finaliser of SplitMix64 (Steele, Lea, Flood 2014): one seed, one well-mixed number.
+/// The finaliser of `SplitMix64` (Steele, Lea, Flood 2014): one seed, one well-mixed number.
 const fn mix(seed: u64) -> u64 {
     let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -104,8 +109,14 @@ mod tests {
         let bounds_ms = [(50, 100), (100, 200), (200, 400), (250, 500), (250, 500)];
         for (attempt, (low, high)) in (1..).zip(bounds_ms) {
             for seed in 0..50 {
-                let delay_ms = policy.delay_after(attempt, seed).expect("retries go on").as_millis();
-                assert!((low..=high).contains(&delay_ms), "attempt {attempt}: {delay_ms} ms");
+                let delay_ms = policy
+                    .delay_after(attempt, seed)
+                    .expect("retries go on")
+                    .as_millis();
+                assert!(
+                    (low..=high).contains(&delay_ms),
+                    "attempt {attempt}: {delay_ms} ms"
+                );
             }
         }
         assert_eq!(policy.delay_after(6, 0), None);

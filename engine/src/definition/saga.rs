@@ -53,7 +53,11 @@ impl<T: DeserializeOwned + Send + 'static> Inputs for Handle<T> {
 
 impl<T> Clone for Handle<T> {
     fn clone(&self) -> Self {
-        Self { source: self.source, saga: Arc::clone(&self.saga), value: PhantomData }
+        Self {
+            source: self.source,
+            saga: Arc::clone(&self.saga),
+            value: PhantomData,
+        }
     }
 }
 
@@ -142,9 +146,19 @@ impl<I: Serialize + DeserializeOwned + Send + 'static> Saga<I, Reversible> {
         W: Wiring,
         W::Inputs: Inputs<Value = A::Input>,
     {
-        let step = Undoable { step, inputs: PhantomData::<fn() -> W::Inputs> };
+        let step = Undoable {
+            step,
+            inputs: PhantomData::<fn() -> W::Inputs>,
+        };
         let (name, policy) = (step.step.name().to_owned(), step.step.policy());
-        self.push(name, policy, Phase::Compensable, Compensation::Runs, Arc::new(step), &inputs.inputs())
+        self.push(
+            name,
+            policy,
+            Phase::Compensable,
+            Compensation::Runs,
+            Arc::new(step),
+            &inputs.inputs(),
+        )
     }
 
     /// A step that needs no compensation, and says why.
@@ -163,15 +177,25 @@ impl<I: Serialize + DeserializeOwned + Send + 'static> Saga<I, Reversible> {
     }
 
     /// The point of no return: once this step is done the saga only goes forward. It starts when every step before it is done.
-    pub fn pivot<A: Action, W>(mut self, step: A, inputs: W) -> (Saga<I, Forward>, Handle<A::Output>)
+    pub fn pivot<A: Action, W>(
+        mut self,
+        step: A,
+        inputs: W,
+    ) -> (Saga<I, Forward>, Handle<A::Output>)
     where
         W: Wiring,
         W::Inputs: Inputs<Value = A::Input>,
     {
-        let because = Compensation::None { because: "the pivot is never undone" };
+        let because = Compensation::None {
+            because: "the pivot is never undone",
+        };
         let handle = self.push_final(step, inputs, Phase::Pivot, because);
-        let saga =
-            Saga { builder: self.builder, name: self.name, foreign: self.foreign, types: PhantomData };
+        let saga = Saga {
+            builder: self.builder,
+            name: self.name,
+            foreign: self.foreign,
+            types: PhantomData,
+        };
         (saga, handle)
     }
 }
@@ -183,7 +207,9 @@ impl<I: Serialize + DeserializeOwned + Send + 'static> Saga<I, Forward> {
         W: Wiring,
         W::Inputs: Inputs<Value = A::Input>,
     {
-        let because = Compensation::None { because: "past the pivot the saga only goes forward" };
+        let because = Compensation::None {
+            because: "past the pivot the saga only goes forward",
+        };
         self.push_final(step, inputs, Phase::Retriable, because)
     }
 }
@@ -192,12 +218,20 @@ impl<I: Serialize + DeserializeOwned + Send + 'static, P> Saga<I, P> {
     /// What a workflow is started with.
     #[must_use]
     pub fn input(&self) -> Handle<I> {
-        Handle { source: Source::Input, saga: Arc::clone(&self.name), value: PhantomData }
+        Handle {
+            source: Source::Input,
+            saga: Arc::clone(&self.name),
+            value: PhantomData,
+        }
     }
 
     /// `later` starts only when `earlier` is done, though it takes nothing from it.
     pub fn order<A, B>(&mut self, earlier: &Handle<A>, later: &Handle<B>) {
-        let step = self.builder.name_of(if self.owns(&later.saga) { later.source } else { earlier.source });
+        let step = self.builder.name_of(if self.owns(&later.saga) {
+            later.source
+        } else {
+            earlier.source
+        });
         self.check_owned(step.clone(), &earlier.saga);
         self.check_owned(step, &later.saga);
         if let (Source::Step(earlier), Source::Step(later)) = (earlier.source, later.source) {
@@ -222,7 +256,10 @@ impl<I: Serialize + DeserializeOwned + Send + 'static, P> Saga<I, P> {
     /// Keeps the first use of a handle that belongs to another saga, for [`Saga::finish`] to report.
     fn check_owned(&mut self, step: String, saga: &Arc<str>) {
         if !self.owns(saga) {
-            self.foreign.get_or_insert(DefinitionError::ForeignHandle { step, saga: saga.to_string() });
+            self.foreign.get_or_insert(DefinitionError::ForeignHandle {
+                step,
+                saga: saga.to_string(),
+            });
         }
     }
 
@@ -238,8 +275,18 @@ impl<I: Serialize + DeserializeOwned + Send + 'static, P> Saga<I, P> {
         W::Inputs: Inputs<Value = A::Input>,
     {
         let (name, policy) = (step.name().to_owned(), step.policy());
-        let step = Final { step, inputs: PhantomData::<fn() -> W::Inputs> };
-        self.push(name, policy, phase, compensation, Arc::new(step), &inputs.inputs())
+        let step = Final {
+            step,
+            inputs: PhantomData::<fn() -> W::Inputs>,
+        };
+        self.push(
+            name,
+            policy,
+            phase,
+            compensation,
+            Arc::new(step),
+            &inputs.inputs(),
+        )
     }
 
     fn push<T>(
@@ -256,9 +303,19 @@ impl<I: Serialize + DeserializeOwned + Send + 'static, P> Saga<I, P> {
             self.check_owned(name.clone(), &saga);
             sources.push(source);
         }
-        let index =
-            self.builder.step(StepSpec { name, phase, compensation, policy, inputs: sources, step });
-        Handle { source: Source::Step(index), saga: Arc::clone(&self.name), value: PhantomData }
+        let index = self.builder.step(StepSpec {
+            name,
+            phase,
+            compensation,
+            policy,
+            inputs: sources,
+            step,
+        });
+        Handle {
+            source: Source::Step(index),
+            saga: Arc::clone(&self.name),
+            value: PhantomData,
+        }
     }
 }
 
@@ -290,7 +347,8 @@ impl<A: Compensable, N: Inputs<Value = A::Input>> AnyStep for Undoable<A, N> {
         inputs: &[Payload],
         output: Option<&Payload>,
     ) -> Outcome<()> {
-        let values = N::decode(inputs).and_then(|input| Ok((input, output.map(Payload::to).transpose()?)));
+        let values =
+            N::decode(inputs).and_then(|input| Ok((input, output.map(Payload::to).transpose()?)));
         match values {
             Ok((input, output)) => self.step.compensate(attempt, input, output).await,
             Err(error) => Outcome::retry(undecodable(&error)),

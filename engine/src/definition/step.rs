@@ -42,7 +42,10 @@ impl<T> Outcome<T> {
     /// Done, with no rows.
     #[must_use]
     pub const fn done(output: T) -> Self {
-        Self::Done { output, changes: Vec::new() }
+        Self::Done {
+            output,
+            changes: Vec::new(),
+        }
     }
 
     /// Done, with rows that are written in the transaction that makes this outcome durable.

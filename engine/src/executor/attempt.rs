@@ -57,7 +57,9 @@ impl Work {
     async fn outcome(&self) -> Outcome<Payload> {
         let step = &self.definition.step(self.step).step;
         if self.attempt.direction == Direction::Backward {
-            let undone = step.compensate(&self.attempt, &self.inputs, self.output.as_ref()).await;
+            let undone = step
+                .compensate(&self.attempt, &self.inputs, self.output.as_ref())
+                .await;
             return with_null(undone);
         }
         if self.ask_first {
@@ -74,7 +76,13 @@ impl Work {
 
 fn with_null(outcome: Outcome<()>) -> Outcome<Payload> {
     match outcome {
-        Outcome::Done { output: (), changes } => Outcome::Done { output: Payload::null(), changes },
+        Outcome::Done {
+            output: (),
+            changes,
+        } => Outcome::Done {
+            output: Payload::null(),
+            changes,
+        },
         Outcome::Refused(refusal) => Outcome::Refused(refusal),
         Outcome::Unknown(error) => Outcome::Unknown(error),
         Outcome::Retry { error, after } => Outcome::Retry { error, after },
@@ -82,7 +90,10 @@ fn with_null(outcome: Outcome<()>) -> Outcome<Payload> {
 }
 
 fn timed_out(limit: Duration) -> StepError {
-    StepError::new("attempt-timeout", format!("no answer within {} ms", limit.as_millis()))
+    StepError::new(
+        "attempt-timeout",
+        format!("no answer within {} ms", limit.as_millis()),
+    )
 }
 
 fn message_of(panic: &(dyn std::any::Any + Send)) -> String {

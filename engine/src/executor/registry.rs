@@ -135,7 +135,11 @@ impl Registry {
         {
             // It may be driven again: an operator retried it.
             let ident = oldest.ident();
-            if residents.by_ident.get(&ident).is_some_and(|resident| resident.commands.is_closed()) {
+            if residents
+                .by_ident
+                .get(&ident)
+                .is_some_and(|resident| resident.commands.is_closed())
+            {
                 residents.by_ident.remove(&ident);
             }
         }

@@ -9,14 +9,20 @@ use crate::workflow::{Refusal, StepError};
 
 /// What `entries` write as the batch after `position`.
 pub(super) fn gather(entries: &[Entry], position: JournalPosition, published_seq: u64) -> Batch {
-    let mut batch = Batch { number: position.batch + 1, published_seq, ..Batch::default() };
+    let mut batch = Batch {
+        number: position.batch + 1,
+        published_seq,
+        ..Batch::default()
+    };
     let mut partition_seq = position.last_seq;
     for entry in entries {
         batch.workflows.extend(entry.start.clone());
         batch.heads.extend(entry.head.clone());
         for staged in &entry.staged {
             partition_seq += 1;
-            batch.events.push(row(entry.workflow, partition_seq, staged));
+            batch
+                .events
+                .push(row(entry.workflow, partition_seq, staged));
             batch.changes.extend(staged.changes.iter().cloned());
         }
     }
@@ -37,8 +43,7 @@ fn row(workflow: WorkflowId, partition_seq: u64, staged: &Staged) -> EventRow {
 
 /// How many rows the batch writes.
 pub(super) fn rows_in(batch: &Batch) -> u64 {
-    let rows =
-        batch.workflows.len() + batch.events.len() + batch.heads.len() + batch.changes.len();
+    let rows = batch.workflows.len() + batch.events.len() + batch.heads.len() + batch.changes.len();
     rows as u64
 }
 
@@ -70,7 +75,10 @@ pub(super) fn verdict(entry: &Entry, rows: &RefusedRows, cause: &str) -> AppendE
 /// The first change of the entry to this table.
 fn refused_change(entry: &Entry, table: &str) -> Option<(usize, Refusal)> {
     entry.staged.iter().enumerate().find_map(|(index, staged)| {
-        let change = staged.changes.iter().find(|change| change.table.name == table)?;
+        let change = staged
+            .changes
+            .iter()
+            .find(|change| change.table.name == table)?;
         Some((index, change.refusal.clone()))
     })
 }

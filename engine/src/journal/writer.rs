@@ -64,7 +64,11 @@ impl Writer {
     /// Writes until the partition is lost or nobody holds a handle any more. Returns whether it was lost.
     pub(crate) async fn run(mut self) -> bool {
         loop {
-            let first = match self.runtime.within(WATERMARK_IDLE, self.entries.recv()).await {
+            let first = match self
+                .runtime
+                .within(WATERMARK_IDLE, self.entries.recv())
+                .await
+            {
                 Some(Some(entry)) => entry,
                 Some(None) => {
                     return !self.write_watermark().await;
@@ -88,7 +92,9 @@ impl Writer {
         let mut bytes = size_of_entry(&first);
         let mut entries = vec![first];
         while entries.len() < self.batch_entries_max && bytes < BATCH_BYTES_MAX {
-            let Ok(entry) = self.entries.try_recv() else { break };
+            let Ok(entry) = self.entries.try_recv() else {
+                break;
+            };
             bytes += size_of_entry(&entry);
             entries.push(entry);
         }
@@ -117,12 +123,18 @@ impl Writer {
                 }
                 Written::Lost => {
                     answer(entries, &Err(AppendError::Lost));
-                    waiting.into_iter().for_each(|rest| answer(rest, &Err(AppendError::Lost)));
+                    answer(
+                        waiting.into_iter().flatten().collect(),
+                        &Err(AppendError::Lost),
+                    );
                     return false;
                 }
                 Written::Undecided => {
                     answer(entries, &Err(AppendError::Undecided));
-                    waiting.into_iter().for_each(|rest| answer(rest, &Err(AppendError::Lost)));
+                    answer(
+                        waiting.into_iter().flatten().collect(),
+                        &Err(AppendError::Lost),
+                    );
                     return false;
                 }
             }
@@ -164,7 +176,11 @@ impl Writer {
                 CommitError::Contended(_) | CommitError::Store(_) => {}
             }
             if self.runtime.now() >= self.lease_until() {
-                return if may_be_written { Written::Undecided } else { Written::Lost };
+                return if may_be_written {
+                    Written::Undecided
+                } else {
+                    Written::Lost
+                };
             }
             self.runtime.sleep(pause).await;
             pause = (pause * 2).min(RETRY_PAUSE_MAX);
@@ -188,7 +204,9 @@ impl Writer {
         self.metrics.unpublished.add(batch.events.len() as u64);
         // A relay that is behind finds the gap and reads the table: its memory has a bound.
         let _full_or_closed = self.relay.try_send(published_form(batch));
-        self.committed.durable_seq.store(self.position.last_seq, Ordering::Release);
+        self.committed
+            .durable_seq
+            .store(self.position.last_seq, Ordering::Release);
     }
 
     /// Writes the relay's watermark by itself if it has moved. `false`: the partition is lost.
@@ -244,5 +262,9 @@ fn size_of_entry(entry: &Entry) -> usize {
         Event::StepDone { output, .. } | Event::Completed { output } => output.as_str().len(),
         _ => 0,
     };
-    entry.staged.iter().map(|staged| 256 + payload(staged)).sum()
+    entry
+        .staged
+        .iter()
+        .map(|staged| 256 + payload(staged))
+        .sum()
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::Node;
+use super::partition::Driven;
 use super::starts::RECORDS_MAX;
 use crate::engine::{CommandError, View};
 use crate::executor::{Command, Origin, Resident, Verb};
@@ -20,9 +21,18 @@ impl Node {
         reason: &str,
     ) -> Result<View, CommandError> {
         let (reply, answer) = oneshot::channel();
-        let command = Command { verb, actor: actor.to_owned(), reason: reason.to_owned(), reply };
+        let command = Command {
+            verb,
+            actor: actor.to_owned(),
+            reason: reason.to_owned(),
+            reply,
+        };
         let limit = self.settings.start_timeout;
-        match self.runtime.within(limit, self.hand_over(id, command)).await {
+        match self
+            .runtime
+            .within(limit, self.hand_over(id, command))
+            .await
+        {
             Some(handed_over) => handed_over?,
             None => return Err(CommandError::Undecided),
         }
@@ -33,25 +43,43 @@ impl Node {
     }
 
     /// Gives the command to the workflow's driver, which is started for it if there is none.
-    async fn hand_over(self: &Arc<Self>, id: WorkflowId, command: Command) -> Result<(), CommandError> {
+    async fn hand_over(
+        self: &Arc<Self>,
+        id: WorkflowId,
+        command: Command,
+    ) -> Result<(), CommandError> {
         if let Some(resident) = self.registry.get(&id.ident())
             && !resident.commands.is_closed()
         {
-            return if resident.id == id { send(&resident, command).await } else { Err(CommandError::NotFound(id)) };
+            return if resident.id == id {
+                send(&resident, command).await
+            } else {
+                Err(CommandError::NotFound(id))
+            };
         }
-        let head = self.store.find(&id.ident()).await?.filter(|head| head.id == id);
+        let head = self
+            .store
+            .find(&id.ident())
+            .await?
+            .filter(|head| head.id == id);
         let head = head.ok_or(CommandError::NotFound(id))?;
         if head.status.is_terminal() {
-            return Err(CommandError::Conflict(format!("the workflow has ended: it is {}", head.status)));
+            return Err(CommandError::Conflict(format!(
+                "the workflow has ended: it is {}",
+                head.status
+            )));
         }
-        let partition = self.partition(id.partition()).ok_or(CommandError::NotHere(id))?;
+        let partition = self
+            .partition(id.partition())
+            .ok_or(CommandError::NotHere(id))?;
         let records = self.store.records(id, 0, RECORDS_MAX).await?;
-        let state = self.fold(&head, &records).ok_or(CommandError::NotHere(id))?;
+        let state = self
+            .fold(&head, &records)
+            .ok_or(CommandError::NotHere(id))?;
         match self.drive(&partition, head, state, Origin::Journal, Some(command)) {
-            Ok(()) => Ok(()),
             // Somebody else was faster: the command goes to the driver that they started.
-            Err((resident, Some(command))) => send(&resident, command).await,
-            Err((_, None)) => Ok(()),
+            Driven::Already(resident, Some(command)) => send(&resident, command).await,
+            Driven::Already(_, None) | Driven::FromNow => Ok(()),
         }
     }
 }

@@ -17,10 +17,12 @@ impl Node {
         self.draining.store(true, Ordering::SeqCst);
         let total = deadline.since(self.runtime.now());
         let finish_until = self.runtime.now().after(total * 2 / 3);
-        self.until(finish_until, || self.registry.driven() == 0).await;
+        self.until(finish_until, || self.registry.driven() == 0)
+            .await;
         self.paused.send_replace(true);
         self.busy.none(&self.runtime, deadline).await;
-        self.until(deadline, || self.metrics.unpublished.get() == 0).await;
+        self.until(deadline, || self.metrics.unpublished.get() == 0)
+            .await;
         let drained = Drained {
             open: self.registry.driven() as u64,
             unpublished: self.metrics.unpublished.get(),
@@ -31,25 +33,43 @@ impl Node {
 
     async fn give_up_partitions(&self, deadline: Timestamp) {
         let partitions = self.partitions();
-        let leases: Vec<_> = partitions.iter().map(|partition| partition.lease.clone()).collect();
-        let ends: Vec<_> =
-            partitions.iter().map(|partition: &Arc<OpenPartition>| partition.writer_ended.clone()).collect();
+        let leases: Vec<_> = partitions
+            .iter()
+            .map(|partition| partition.lease.clone())
+            .collect();
+        let ends: Vec<_> = partitions
+            .iter()
+            .map(|partition: &Arc<OpenPartition>| partition.writer_ended.clone())
+            .collect();
         drop(partitions);
         for lease in &leases {
             self.close_partition(lease.partition);
         }
         // The writer ends when the last handle to it is gone, after it has written the relay's watermark.
         for mut ended in ends {
-            let left = deadline.since(self.runtime.now()).max(Duration::from_millis(500));
-            if self.runtime.within(left, ended.wait_for(|ended| *ended)).await.is_none() {
+            let left = deadline
+                .since(self.runtime.now())
+                .max(Duration::from_millis(500));
+            if self
+                .runtime
+                .within(left, ended.wait_for(|ended| *ended))
+                .await
+                .is_none()
+            {
                 tracing::warn!("a journal writer did not end in time");
             }
         }
-        let left = deadline.since(self.runtime.now()).max(Duration::from_millis(500));
+        let left = deadline
+            .since(self.runtime.now())
+            .max(Duration::from_millis(500));
         match self.runtime.within(left, self.store.release(&leases)).await {
             Some(Ok(())) => {}
-            Some(Err(error)) => tracing::warn!(%error, "the partitions were not released: others wait for the lease to end"),
-            None => tracing::warn!("the partitions were not released in time: others wait for the lease to end"),
+            Some(Err(error)) => {
+                tracing::warn!(%error, "the partitions were not released: others wait for the lease to end");
+            }
+            None => tracing::warn!(
+                "the partitions were not released in time: others wait for the lease to end"
+            ),
         }
     }
 

@@ -16,15 +16,26 @@ impl Node {
     /// Takes this node's partitions and opens them.
     pub(crate) async fn take_partitions(self: &Arc<Self>) -> Result<(), StoreError> {
         let asked_at = self.runtime.now();
-        let open: Vec<_> = self.partitions().iter().map(|partition| partition.lease.partition).collect();
-        let leases =
-            self.store.acquire(&self.settings.node, self.settings.partitions, self.settings.lease).await?;
+        let open: Vec<_> = self
+            .partitions()
+            .iter()
+            .map(|partition| partition.lease.partition)
+            .collect();
+        let leases = self
+            .store
+            .acquire(
+                &self.settings.node,
+                self.settings.partitions,
+                self.settings.lease,
+            )
+            .await?;
         for lease in leases {
             // Whoever takes a partition anew has passed the epoch under which it was open.
             if open.contains(&lease.partition) {
                 self.close_partition(lease.partition);
             }
-            self.open_partition(lease, asked_at.after(self.settings.lease)).await?;
+            self.open_partition(lease, asked_at.after(self.settings.lease))
+                .await?;
         }
         Ok(())
     }
@@ -34,7 +45,11 @@ impl Node {
         let mut uncleared: Vec<Leftover> = Vec::new();
         while !self.is_draining() {
             let wanted = usize::from(self.settings.partitions);
-            let pause = if self.partitions().len() < wanted { RETRY } else { self.settings.lease / 3 };
+            let pause = if self.partitions().len() < wanted {
+                RETRY
+            } else {
+                self.settings.lease / 3
+            };
             if let Some(Some(leftover)) = self.runtime.within(pause, left.recv()).await {
                 uncleared.push(leftover);
                 while let Ok(leftover) = left.try_recv() {
@@ -52,10 +67,17 @@ impl Node {
         if partitions.is_empty() {
             return;
         }
-        let leases: Vec<Lease> = partitions.iter().map(|partition| partition.lease.clone()).collect();
+        let leases: Vec<Lease> = partitions
+            .iter()
+            .map(|partition| partition.lease.clone())
+            .collect();
         let asked_at = self.runtime.now();
         let limit = self.settings.lease / 3;
-        match self.runtime.within(limit, self.store.renew(&leases, self.settings.lease)).await {
+        match self
+            .runtime
+            .within(limit, self.store.renew(&leases, self.settings.lease))
+            .await
+        {
             Some(Ok(lost)) => {
                 for partition in &partitions {
                     if lost.contains(&partition.lease.partition) {
@@ -95,10 +117,15 @@ impl Node {
 
     async fn adopt(self: &Arc<Self>) -> Result<(), StoreError> {
         let asked_at = self.runtime.now();
-        for lease in self.store.adopt_expired(&self.settings.node, self.settings.lease).await? {
+        for lease in self
+            .store
+            .adopt_expired(&self.settings.node, self.settings.lease)
+            .await?
+        {
             tracing::info!(partition.id = %lease.partition, epoch = lease.epoch.0, "taking over a partition");
             self.close_partition(lease.partition);
-            self.open_partition(lease, asked_at.after(self.settings.lease)).await?;
+            self.open_partition(lease, asked_at.after(self.settings.lease))
+                .await?;
         }
         Ok(())
     }

@@ -49,7 +49,9 @@ impl Node {
         let (leftovers, left) = mpsc::unbounded_channel();
         let mut newest: HashMap<String, Arc<Definition>> = HashMap::new();
         for definition in &parts.definitions {
-            let known = newest.entry(definition.pinned().name.clone()).or_insert_with(|| Arc::clone(definition));
+            let known = newest
+                .entry(definition.pinned().name.clone())
+                .or_insert_with(|| Arc::clone(definition));
             if known.pinned().version < definition.pinned().version {
                 *known = Arc::clone(definition);
             }
@@ -75,7 +77,9 @@ impl Node {
 
     /// The definition that a workflow is pinned to, if this program has it.
     pub(crate) fn definition(&self, pinned: &DefinitionRef) -> Option<&Arc<Definition>> {
-        self.definitions.iter().find(|definition| definition.pinned() == pinned)
+        self.definitions
+            .iter()
+            .find(|definition| definition.pinned() == pinned)
     }
 
     /// The newest version of a saga.
@@ -85,31 +89,47 @@ impl Node {
 
     /// The partitions that are open, by id.
     pub(crate) fn partitions(&self) -> Vec<Arc<OpenPartition>> {
-        self.partitions.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.partitions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The open partition of this id.
     pub(crate) fn partition(&self, id: PartitionId) -> Option<Arc<OpenPartition>> {
-        self.partitions().into_iter().find(|partition| partition.lease.partition == id)
+        self.partitions()
+            .into_iter()
+            .find(|partition| partition.lease.partition == id)
     }
 
     /// The partition in which a workflow of this ident is born: the same one for as long as the node's partitions stay.
     fn birthplace(&self, ident: &Ident) -> Option<Arc<OpenPartition>> {
-        let partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
-        let spread = ident.iter().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte)));
+        let partitions = self
+            .partitions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let spread = ident.iter().fold(0_usize, |sum, byte| {
+            sum.wrapping_mul(31).wrapping_add(usize::from(*byte))
+        });
         let place = spread.checked_rem(partitions.len())?;
         Some(Arc::clone(&partitions[place]))
     }
 
     fn add_partition(&self, partition: Arc<OpenPartition>) {
-        let mut partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut partitions = self
+            .partitions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         partitions.push(partition);
         partitions.sort_by_key(|partition| partition.lease.partition);
     }
 
     /// Stops everything that goes on in a partition. Its drivers end at their next step; nothing more is written.
     pub(crate) fn close_partition(&self, id: PartitionId) {
-        let mut partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut partitions = self
+            .partitions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         partitions.retain(|partition| {
             let keep = partition.lease.partition != id;
             if !keep {
@@ -128,6 +148,10 @@ impl Node {
     pub(crate) fn is_serving(&self) -> bool {
         !self.is_draining()
             && !*self.paused.borrow()
-            && !self.partitions.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+            && !self
+                .partitions
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .is_empty()
     }
 }

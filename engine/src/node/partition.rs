@@ -19,6 +19,14 @@ const RECOVERY_PAGE: u32 = 500;
 /// Commands that wait for one workflow.
 const COMMANDS_MAX: usize = 8;
 
+/// What became of a request to drive a workflow.
+pub(super) enum Driven {
+    /// It is driven from now on.
+    FromNow,
+    /// It was driven already: here is the one, and the command that is still to be given to it.
+    Already(Resident, Option<Command>),
+}
+
 /// An open partition.
 pub(crate) struct OpenPartition {
     pub(crate) lease: Lease,
@@ -45,7 +53,11 @@ impl OpenPartition {
 
 impl Node {
     /// Opens a leased partition: its journal, its writer, its relay, and then the workflows that are open in it.
-    pub(super) async fn open_partition(self: &Arc<Self>, lease: Lease, lease_until: Timestamp) -> Result<(), StoreError> {
+    pub(super) async fn open_partition(
+        self: &Arc<Self>,
+        lease: Lease,
+        lease_until: Timestamp,
+    ) -> Result<(), StoreError> {
         let mut journal = self.store.open_journal(&lease).await?;
         let position = journal.position().await?;
         let committed = Arc::new(Committed {
@@ -53,7 +65,9 @@ impl Node {
             durable_seq: AtomicU64::new(position.last_seq),
             published_seq: AtomicU64::new(position.published_seq),
         });
-        self.metrics.unpublished.add(position.last_seq.saturating_sub(position.published_seq));
+        self.metrics
+            .unpublished
+            .add(position.last_seq.saturating_sub(position.published_seq));
         let (entries, entries_out) = mpsc::channel(self.settings.in_flight_max.max(1));
         let (batches, batches_out) = mpsc::channel(BATCHES_IN_MEMORY_MAX);
         let (writer_end, writer_ended) = watch::channel(false);
@@ -79,7 +93,8 @@ impl Node {
         self.runtime.spawn(async move {
             relay.run().await;
             // What is left is published, and counted, by the partition's next owner.
-            let unpublished = left.durable_seq.load(Ordering::Acquire) - left.published_seq.load(Ordering::Acquire);
+            let unpublished = left.durable_seq.load(Ordering::Acquire)
+                - left.published_seq.load(Ordering::Acquire);
             metrics.unpublished.take(unpublished);
         });
         let writer = Writer {
@@ -124,9 +139,13 @@ impl Node {
         let mut after = None;
         let mut count = 0;
         loop {
-            let page =
-                self.store.open_workflows(partition.lease.partition, after, RECOVERY_PAGE).await?;
-            let Some((last, _)) = page.last() else { return Ok(count) };
+            let page = self
+                .store
+                .open_workflows(partition.lease.partition, after, RECOVERY_PAGE)
+                .await?;
+            let Some((last, _)) = page.last() else {
+                return Ok(count);
+            };
             after = Some(last.id.ident());
             for (head, records) in page {
                 if self.recover_one(partition, head, &records) {
@@ -137,13 +156,23 @@ impl Node {
     }
 
     /// Drives a workflow that was found in the journal. `false`: it is quarantined, or parked and so needs no driver.
-    fn recover_one(self: &Arc<Self>, partition: &OpenPartition, head: Head, records: &[Record]) -> bool {
-        let Some(state) = self.fold(&head, records) else { return false };
+    fn recover_one(
+        self: &Arc<Self>,
+        partition: &OpenPartition,
+        head: Head,
+        records: &[Record],
+    ) -> bool {
+        let Some(state) = self.fold(&head, records) else {
+            return false;
+        };
         if state.status() == crate::store::Status::Parked {
             return false;
         }
         // A workflow that is driven already is found again when a page is read twice.
-        self.drive(partition, head, state, Origin::Journal, None).is_ok()
+        matches!(
+            self.drive(partition, head, state, Origin::Journal, None),
+            Driven::FromNow
+        )
     }
 
     /// The state that these records fold to; `None` when this program can't tell, and says so in the log.
@@ -174,22 +203,32 @@ impl Node {
         state: WorkflowState,
         origin: Origin,
         command: Option<Command>,
-    ) -> Result<(), (Resident, Option<Command>)> {
+    ) -> Driven {
         let (resident, ends) = resident(head.id, head.request_hash);
         if let Err(driven) = self.registry.revive(resident.clone()) {
-            return Err((driven, command));
+            return Driven::Already(driven, command);
         }
         if let Some(command) = command {
             let sent = resident.commands.try_send(command);
             debug_assert!(sent.is_ok(), "a new channel has room");
         }
-        let driver = Driver::new(self.driver_context(partition), head, state, origin, ends, None);
+        let driver = Driver::new(
+            self.driver_context(partition),
+            head,
+            state,
+            origin,
+            ends,
+            None,
+        );
         self.runtime.spawn(driver.run());
-        Ok(())
+        Driven::FromNow
     }
 
     /// Undoes a start that was lost with its partition, unless the journal has it after all.
-    pub(super) async fn clear_leftover(self: &Arc<Self>, leftover: &Leftover) -> Result<(), StoreError> {
+    pub(super) async fn clear_leftover(
+        self: &Arc<Self>,
+        leftover: &Leftover,
+    ) -> Result<(), StoreError> {
         if self.store.find(&leftover.head.id.ident()).await?.is_some() {
             return Ok(());
         }
@@ -201,7 +240,13 @@ impl Node {
         };
         let origin = Origin::Leftover(leftover.staged.clone());
         // When it is being driven, its client has repeated it, and it goes forward under the same keys.
-        let _driven_already = self.drive(&partition, leftover.head.clone(), leftover.state.clone(), origin, None);
+        let _driven_already = self.drive(
+            &partition,
+            leftover.head.clone(),
+            leftover.state.clone(),
+            origin,
+            None,
+        );
         Ok(())
     }
 
@@ -224,6 +269,11 @@ impl Node {
 pub(super) fn resident(id: WorkflowId, request_hash: [u8; 32]) -> (Resident, Ends) {
     let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
     let (stage, stage_out) = watch::channel(Stage::Volatile);
-    let resident = Resident { id, request_hash, stage: stage_out, commands: commands_in };
+    let resident = Resident {
+        id,
+        request_hash,
+        stage: stage_out,
+        commands: commands_in,
+    };
     (resident, Ends { commands, stage })
 }

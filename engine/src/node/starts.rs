@@ -28,20 +28,30 @@ impl Node {
             return Err(StartError::NotServing("it is shutting down"));
         }
         if *self.paused.borrow() {
-            return Err(StartError::NotServing("it is paused while the reservations are rebuilt"));
+            return Err(StartError::NotServing(
+                "it is paused while the reservations are rebuilt",
+            ));
         }
-        let partition =
-            self.birthplace(&ident).ok_or(StartError::NotServing("it holds no partition"))?;
+        let partition = self
+            .birthplace(&ident)
+            .ok_or(StartError::NotServing("it holds no partition"))?;
         let id = WorkflowId::new(partition.lease.partition, ident);
         let mut driver = None;
         let (resident, fresh) = self.registry.get_or_insert(&ident, || {
-            let permit =
-                Arc::clone(&self.in_flight).try_acquire_owned().map_err(|_| StartError::Busy)?;
+            let permit = Arc::clone(&self.in_flight)
+                .try_acquire_owned()
+                .map_err(|_| StartError::Busy)?;
             let (resident, ends) = resident(id, start.request_hash);
             let (head, state, first) = self.born(definition, id, &start);
             let origin = Origin::Start(first);
-            driver =
-                Some(Driver::new(self.driver_context(&partition), head, state, origin, ends, Some(permit)));
+            driver = Some(Driver::new(
+                self.driver_context(&partition),
+                head,
+                state,
+                origin,
+                ends,
+                Some(permit),
+            ));
             Ok::<_, StartError>(resident)
         })?;
         if let Some(driver) = driver {
@@ -70,17 +80,26 @@ impl Node {
     }
 
     /// A workflow's first moment: its row, its state and its first record.
-    fn born(&self, definition: &Arc<Definition>, id: WorkflowId, start: &Start) -> (Head, WorkflowState, Record) {
+    fn born(
+        &self,
+        definition: &Arc<Definition>,
+        id: WorkflowId,
+        start: &Start,
+    ) -> (Head, WorkflowState, Record) {
         let now = self.runtime.now();
         let mut record = Record {
             seq: 1,
             at: now,
-            event: Event::Started { definition: definition.pinned().clone(), input: start.input.clone() },
+            event: Event::Started {
+                definition: definition.pinned().clone(),
+                input: start.input.clone(),
+            },
             starts: Vec::new(),
         };
         let untouched = WorkflowState::start(definition, &record).expect("a first record fits");
         record.starts = plan(&untouched, &|_| false).intents(&untouched);
-        let state = WorkflowState::start(definition, &record).expect("the plan's attempts may begin");
+        let state =
+            WorkflowState::start(definition, &record).expect("the plan's attempts may begin");
         let head = Head {
             id,
             definition: definition.pinned().clone(),
@@ -95,13 +114,24 @@ impl Node {
     }
 
     /// Waits until the workflow is durable or discarded. `fresh`: this very call started it.
-    async fn await_start(&self, mut resident: Resident, start: &Start, fresh: bool) -> Result<Started, StartError> {
+    async fn await_start(
+        &self,
+        mut resident: Resident,
+        start: &Start,
+        fresh: bool,
+    ) -> Result<Started, StartError> {
         if resident.request_hash != start.request_hash {
             return Err(StartError::KeyReused(resident.id));
         }
         let id = resident.id;
-        let decided = resident.stage.wait_for(|stage| !matches!(stage, Stage::Volatile));
-        let stage = match self.runtime.within(self.settings.start_timeout, decided).await {
+        let decided = resident
+            .stage
+            .wait_for(|stage| !matches!(stage, Stage::Volatile));
+        let stage = match self
+            .runtime
+            .within(self.settings.start_timeout, decided)
+            .await
+        {
             Some(Ok(stage)) => stage.clone(),
             Some(Err(_)) | None => return Err(StartError::Undecided(id)),
         };
@@ -116,18 +146,25 @@ impl Node {
                 }
                 Err(StartError::Refused(refusal))
             }
-            Stage::Discarded(Discarded::Exists) => {
-                self.look_up(&id.ident(), start).await?.ok_or(StartError::Undecided(id))
-            }
+            Stage::Discarded(Discarded::Exists) => self
+                .look_up(&id.ident(), start)
+                .await?
+                .ok_or(StartError::Undecided(id)),
             Stage::Discarded(Discarded::Unavailable(error)) => Err(StartError::Unavailable(error)),
-            Stage::Discarded(Discarded::Lost) => Err(StartError::NotServing("it lost its partition")),
-            Stage::Discarded(Discarded::Undecided) | Stage::Volatile => Err(StartError::Undecided(id)),
+            Stage::Discarded(Discarded::Lost) => {
+                Err(StartError::NotServing("it lost its partition"))
+            }
+            Stage::Discarded(Discarded::Undecided) | Stage::Volatile => {
+                Err(StartError::Undecided(id))
+            }
         }
     }
 
     /// The workflow that an earlier start with this key made, if there is one in the store.
     async fn look_up(&self, ident: &Ident, start: &Start) -> Result<Option<Started>, StartError> {
-        let Some(head) = self.store.find(ident).await? else { return Ok(None) };
+        let Some(head) = self.store.find(ident).await? else {
+            return Ok(None);
+        };
         if head.request_hash != start.request_hash {
             return Err(StartError::KeyReused(head.id));
         }
@@ -160,11 +197,19 @@ impl Node {
             },
             None => head,
         };
-        Ok(View { id: head.id, head, state })
+        Ok(View {
+            id: head.id,
+            head,
+            state,
+        })
     }
 
     /// Waits, at most for `limit`, until the workflow is settled, and shows it as it then is.
-    pub(crate) async fn wait(&self, id: WorkflowId, limit: Duration) -> Result<Option<View>, StoreError> {
+    pub(crate) async fn wait(
+        &self,
+        id: WorkflowId,
+        limit: Duration,
+    ) -> Result<Option<View>, StoreError> {
         if let Some(mut resident) = self.registry.get(&id.ident())
             && resident.id == id
         {

@@ -30,12 +30,18 @@ impl InProcessBus {
     #[must_use]
     pub fn subscribe(&self, capacity: usize) -> mpsc::Receiver<StoredEvent> {
         let (sender, receiver) = mpsc::channel(capacity);
-        self.subscribers.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+        self.subscribers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(sender);
         receiver
     }
 
     fn live_subscribers(&self) -> Vec<mpsc::Sender<StoredEvent>> {
-        let mut subscribers = self.subscribers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut subscribers = self
+            .subscribers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         subscribers.retain(|subscriber| !subscriber.is_closed());
         subscribers.clone()
     }
@@ -46,11 +52,16 @@ impl EventBus for InProcessBus {
     async fn publish(&self, events: &[StoredEvent]) -> Result<(), BusError> {
         for subscriber in self.live_subscribers() {
             for event in events {
-                match subscriber.send_timeout(event.clone(), PUBLISH_TIMEOUT).await {
+                match subscriber
+                    .send_timeout(event.clone(), PUBLISH_TIMEOUT)
+                    .await
+                {
                     // A subscriber that has gone misses nothing that it wants.
                     Ok(()) | Err(mpsc::error::SendTimeoutError::Closed(_)) => {}
                     Err(mpsc::error::SendTimeoutError::Timeout(_)) => {
-                        return Err(BusError::Unacknowledged("a subscriber does not keep up".into()));
+                        return Err(BusError::Unacknowledged(
+                            "a subscriber does not keep up".into(),
+                        ));
                     }
                 }
             }

@@ -40,12 +40,18 @@ impl KafkaBus {
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("linger.ms", "2")
-            .set("delivery.timeout.ms", settings.delivery_timeout.as_millis().to_string())
+            .set(
+                "delivery.timeout.ms",
+                settings.delivery_timeout.as_millis().to_string(),
+            )
             .set("compression.type", "none")
             .set("client.id", "holdfast")
             .create()
             .map_err(|error| BusError::Misconfigured(error.to_string()))?;
-        Ok(Self { producer, topic: settings.topic.clone() })
+        Ok(Self {
+            producer,
+            topic: settings.topic.clone(),
+        })
     }
 
     /// The brokers answer within `limit`. Blocks: call it from a thread that may.
@@ -62,19 +68,28 @@ impl KafkaBus {
         let key = event.workflow.to_string();
         let headers = cloud_event::headers(event).into_iter().fold(
             OwnedHeaders::new(),
-            |headers, (key, value)| headers.insert(Header { key, value: Some(&value) }),
+            |headers, (key, value)| {
+                headers.insert(Header {
+                    key,
+                    value: Some(&value),
+                })
+            },
         );
         let record = FutureRecord::to(&self.topic)
             .key(&key)
             .payload(&*event.payload)
             .timestamp(event.at.0 / 1_000)
             .headers(headers);
-        self.producer.send_result(record).map_err(|(error, _)| BusError::Unacknowledged(error.to_string()))
+        self.producer
+            .send_result(record)
+            .map_err(|(error, _)| BusError::Unacknowledged(error.to_string()))
     }
 
     /// Waits for what is on its way, at most for `limit`. Blocks: call it from a thread that may.
     pub fn flush(&self, limit: Duration) -> Result<(), BusError> {
-        self.producer.flush(limit).map_err(|error| BusError::Unacknowledged(error.to_string()))
+        self.producer
+            .flush(limit)
+            .map_err(|error| BusError::Unacknowledged(error.to_string()))
     }
 }
 
@@ -91,12 +106,19 @@ impl EventBus for KafkaBus {
             match delivery {
                 Ok(Ok(_)) => {}
                 Ok(Err((error, _))) => *failed.entry(error.to_string()).or_default() += 1,
-                Err(_) => *failed.entry("the producer was closed".to_owned()).or_default() += 1,
+                Err(_) => {
+                    *failed
+                        .entry("the producer was closed".to_owned())
+                        .or_default() += 1;
+                }
             }
         }
         match failed.into_iter().max_by_key(|(_, count)| *count) {
             None => Ok(()),
-            Some((error, count)) => Err(BusError::Unacknowledged(format!("{count} of {}: {error}", events.len()))),
+            Some((error, count)) => Err(BusError::Unacknowledged(format!(
+                "{count} of {}: {error}",
+                events.len()
+            ))),
         }
     }
 }

@@ -59,7 +59,9 @@ impl Relay {
                 }
             }
             while events.len() < EVENTS_AT_ONCE {
-                let Ok(batch) = self.batches.try_recv() else { break };
+                let Ok(batch) = self.batches.try_recv() else {
+                    break;
+                };
                 events.extend(batch);
             }
             self.publish_next(events).await;
@@ -72,11 +74,20 @@ impl Relay {
     /// Publishes `events` if they follow what is published, and otherwise the next ones from the table.
     async fn publish_next(&mut self, mut events: VecDeque<StoredEvent>) {
         let published = self.published_seq();
-        while events.front().is_some_and(|event| event.partition_seq <= published) {
+        while events
+            .front()
+            .is_some_and(|event| event.partition_seq <= published)
+        {
             events.pop_front();
         }
-        let follows = events.front().is_some_and(|event| event.partition_seq == published + 1);
-        let events = if follows { Vec::from(events) } else { self.read_table(published).await };
+        let follows = events
+            .front()
+            .is_some_and(|event| event.partition_seq == published + 1);
+        let events = if follows {
+            Vec::from(events)
+        } else {
+            self.read_table(published).await
+        };
         if !events.is_empty() {
             self.publish(&events).await;
         }
@@ -87,7 +98,11 @@ impl Relay {
             return Vec::new();
         }
         let limit = u32::try_from(EVENTS_AT_ONCE).unwrap_or(u32::MAX);
-        match self.store.events_after(self.partition, published, limit).await {
+        match self
+            .store
+            .events_after(self.partition, published, limit)
+            .await
+        {
             Ok(events) => events,
             Err(error) => {
                 tracing::warn!(partition.id = %self.partition, %error, "the relay can't read the journal");

@@ -137,8 +137,13 @@ pub enum Status {
 
 impl Status {
     /// All of them, in the order of a life.
-    pub const ALL: [Self; 5] =
-        [Self::Running, Self::Compensating, Self::Parked, Self::Completed, Self::Compensated];
+    pub const ALL: [Self; 5] = [
+        Self::Running,
+        Self::Compensating,
+        Self::Parked,
+        Self::Completed,
+        Self::Compensated,
+    ];
 
     /// Nothing follows.
     #[must_use]
@@ -313,10 +318,18 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Vec<Lease>, StoreError>;
 
     /// Takes over every partition whose lease has run out, with a new epoch each. Returns the new leases.
-    async fn adopt_expired(&self, node: &NodeName, lease: Duration) -> Result<Vec<Lease>, StoreError>;
+    async fn adopt_expired(
+        &self,
+        node: &NodeName,
+        lease: Duration,
+    ) -> Result<Vec<Lease>, StoreError>;
 
     /// Extends these leases by the database's clock. Returns the partitions that are lost (another epoch).
-    async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<PartitionId>, StoreError>;
+    async fn renew(
+        &self,
+        leases: &[Lease],
+        lease: Duration,
+    ) -> Result<Vec<PartitionId>, StoreError>;
 
     /// Ends these leases now, so that others may take the partitions at once.
     async fn release(&self, leases: &[Lease]) -> Result<(), StoreError>;
@@ -328,7 +341,12 @@ pub trait Store: Send + Sync + 'static {
     async fn find(&self, ident: &Ident) -> Result<Option<Head>, StoreError>;
 
     /// The records of a workflow with `seq > after`, in order, at most `limit`.
-    async fn records(&self, id: WorkflowId, after: u32, limit: u32) -> Result<Vec<Record>, StoreError>;
+    async fn records(
+        &self,
+        id: WorkflowId,
+        after: u32,
+        limit: u32,
+    ) -> Result<Vec<Record>, StoreError>;
 
     /// The workflows of a partition that are not terminal, by ident, after `after`, at most `limit`, each with all its
     /// records.

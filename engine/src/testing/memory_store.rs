@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use crate::ids::{Epoch, Ident, NodeName, PartitionId, WorkflowId};
 use crate::runtime::{Runtime, Timestamp};
 use crate::store::{
-    Batch, CommitError, Head, Journal, JournalPosition, Lease, ListCursor, ListFilter, Page, RefusedRows,
-    Status, Store, StoreError, StoredEvent,
+    Batch, CommitError, Head, Journal, JournalPosition, Lease, ListCursor, ListFilter, Page,
+    RefusedRows, Status, Store, StoreError, StoredEvent,
 };
 use crate::workflow::Record;
 
@@ -42,11 +42,11 @@ struct Owned {
 }
 
 #[derive(Default)]
-struct Tables {
+struct Rows {
     partitions: BTreeMap<u32, Owned>,
     workflows: BTreeMap<Ident, Head>,
     faults: VecDeque<Fault>,
-    refused_tables: Vec<&'static str>,
+    refusing: Vec<&'static str>,
     changes: Vec<(String, String)>,
     down: bool,
 }
@@ -55,14 +55,17 @@ struct Tables {
 #[derive(Clone)]
 pub struct MemoryStore {
     runtime: Runtime,
-    tables: Arc<Mutex<Tables>>,
+    tables: Arc<Mutex<Rows>>,
 }
 
 impl MemoryStore {
     /// An empty store whose clock is the runtime's.
     #[must_use]
     pub fn new(runtime: Runtime) -> Self {
-        Self { runtime, tables: Arc::default() }
+        Self {
+            runtime,
+            tables: Arc::default(),
+        }
     }
 
     /// The next commits fail like this, in order.
@@ -72,7 +75,7 @@ impl MemoryStore {
 
     /// From now on every change of this table is refused.
     pub fn refuse_changes(&self, table: &'static str) {
-        self.lock().refused_tables.push(table);
+        self.lock().refusing.push(table);
     }
 
     /// Whether the database answers at all.
@@ -89,7 +92,11 @@ impl MemoryStore {
     /// Every event of every partition, in commit order.
     #[must_use]
     pub fn events(&self) -> Vec<StoredEvent> {
-        self.lock().partitions.values().flat_map(|owned| owned.events.clone()).collect()
+        self.lock()
+            .partitions
+            .values()
+            .flat_map(|owned| owned.events.clone())
+            .collect()
     }
 
     /// How many workflows there are.
@@ -98,14 +105,17 @@ impl MemoryStore {
         self.lock().workflows.len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Tables> {
+    fn lock(&self) -> MutexGuard<'_, Rows> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn up(&self, doing: &'static str) -> Result<MutexGuard<'_, Tables>, StoreError> {
+    fn up(&self, doing: &'static str) -> Result<MutexGuard<'_, Rows>, StoreError> {
         let tables = self.lock();
         if tables.down {
-            return Err(StoreError::Unavailable { doing, cause: "it is down".into() });
+            return Err(StoreError::Unavailable {
+                doing,
+                cause: "it is down".into(),
+            });
         }
         Ok(tables)
     }
@@ -114,7 +124,10 @@ impl MemoryStore {
         owned.owner.clone_from(&node.0);
         owned.epoch += 1;
         owned.lease_until = until;
-        Lease { partition: PartitionId(id), epoch: Epoch(owned.epoch) }
+        Lease {
+            partition: PartitionId(id),
+            epoch: Epoch(owned.epoch),
+        }
     }
 }
 
@@ -130,34 +143,67 @@ impl MemoryJournal {
         let tables = &mut *tables;
         let owned = tables.partitions.entry(self.lease.partition.0).or_default();
         if owned.epoch != self.lease.epoch.0 || owned.lease_until <= now {
-            return Err(CommitError::Fenced { partition: self.lease.partition, epoch: self.lease.epoch });
+            return Err(CommitError::Fenced {
+                partition: self.lease.partition,
+                epoch: self.lease.epoch,
+            });
         }
-        assert_eq!(batch.number, owned.position.batch + 1, "batches are numbered without a gap");
-        if batch.workflows.iter().any(|head| tables.workflows.contains_key(&head.id.ident())) {
+        assert_eq!(
+            batch.number,
+            owned.position.batch + 1,
+            "batches are numbered without a gap"
+        );
+        if batch
+            .workflows
+            .iter()
+            .any(|head| tables.workflows.contains_key(&head.id.ident()))
+        {
             let cause = "a workflow exists".to_owned();
-            return Err(CommitError::RowRefused { rows: RefusedRows::Workflows, cause });
+            return Err(CommitError::RowRefused {
+                rows: RefusedRows::Workflows,
+                cause,
+            });
         }
-        let refused = batch.changes.iter().find(|change| tables.refused_tables.contains(&change.table.name));
+        let refused = batch
+            .changes
+            .iter()
+            .find(|change| tables.refusing.contains(&change.table.name));
         if let Some(change) = refused {
             let rows = RefusedRows::Changes(change.table.name);
-            return Err(CommitError::RowRefused { rows, cause: "a guard said no".into() });
+            return Err(CommitError::RowRefused {
+                rows,
+                cause: "a guard said no".into(),
+            });
         }
-        if batch.events.iter().any(|event| owned.numbers.contains(&(event.workflow, event.seq))) {
+        if batch
+            .events
+            .iter()
+            .any(|event| owned.numbers.contains(&(event.workflow, event.seq)))
+        {
             let cause = "a record of this number exists".to_owned();
-            return Err(CommitError::RowRefused { rows: RefusedRows::Events, cause });
+            return Err(CommitError::RowRefused {
+                rows: RefusedRows::Events,
+                cause,
+            });
         }
         for head in &batch.workflows {
             tables.workflows.insert(head.id.ident(), head.clone());
         }
         for update in &batch.heads {
-            let head = tables.workflows.get_mut(&update.id.ident()).expect("a head that exists");
+            let head = tables
+                .workflows
+                .get_mut(&update.id.ident())
+                .expect("a head that exists");
             head.status = update.status;
             head.reason.clone_from(&update.reason);
             head.updated_at = update.updated_at;
         }
         for event in &batch.events {
             owned.position.last_seq += 1;
-            assert_eq!(event.partition_seq, owned.position.last_seq, "events are numbered without a gap");
+            assert_eq!(
+                event.partition_seq, owned.position.last_seq,
+                "events are numbered without a gap"
+            );
             owned.numbers.insert((event.workflow, event.seq));
             owned.events.push(StoredEvent {
                 workflow: event.workflow,
@@ -168,7 +214,10 @@ impl MemoryJournal {
                 payload: Arc::clone(&event.payload),
             });
         }
-        let written = batch.changes.iter().map(|change| (change.table.name.to_owned(), format!("{:?}", change.kind)));
+        let written = batch
+            .changes
+            .iter()
+            .map(|change| (change.table.name.to_owned(), format!("{:?}", change.kind)));
         tables.changes.extend(written);
         owned.written_under = owned.epoch;
         owned.position.batch = batch.number;
@@ -181,12 +230,19 @@ impl MemoryJournal {
 impl Journal for MemoryJournal {
     async fn commit(&mut self, batch: &Batch) -> Result<(), CommitError> {
         let fault = self.store.lock().faults.pop_front();
-        let lost = || StoreError::Lost { doing: "committing a batch", cause: "set by the test".into() };
+        let lost = || StoreError::Lost {
+            doing: "committing a batch",
+            cause: "set by the test".into(),
+        };
         match fault {
             None => self.write(batch),
             Some(Fault::Unavailable) => {
                 let cause = "set by the test".into();
-                Err(StoreError::Unavailable { doing: "committing a batch", cause }.into())
+                Err(StoreError::Unavailable {
+                    doing: "committing a batch",
+                    cause,
+                }
+                .into())
             }
             Some(Fault::Contended) => Err(CommitError::Contended("set by the test".into())),
             Some(Fault::LostBeforeCommit) => Err(lost().into()),
@@ -200,11 +256,16 @@ impl Journal for MemoryJournal {
     async fn position(&mut self) -> Result<JournalPosition, StoreError> {
         const DOING: &str = "reading a journal's position";
         let tables = self.store.up(DOING)?;
-        let Some(owned) = tables.partitions.get(&self.lease.partition.0) else { return Ok(JournalPosition::default()) };
+        let Some(owned) = tables.partitions.get(&self.lease.partition.0) else {
+            return Ok(JournalPosition::default());
+        };
         // Once another owner has written, the position no longer tells whether a batch of ours was among its ancestors.
         if ![owned.epoch, owned.written_under].contains(&self.lease.epoch.0) {
             let cause = "another node has the partition".into();
-            return Err(StoreError::Unavailable { doing: DOING, cause });
+            return Err(StoreError::Unavailable {
+                doing: DOING,
+                cause,
+            });
         }
         Ok(owned.position)
     }
@@ -212,7 +273,12 @@ impl Journal for MemoryJournal {
 
 #[async_trait]
 impl Store for MemoryStore {
-    async fn acquire(&self, node: &NodeName, wanted: u16, lease: Duration) -> Result<Vec<Lease>, StoreError> {
+    async fn acquire(
+        &self,
+        node: &NodeName,
+        wanted: u16,
+        lease: Duration,
+    ) -> Result<Vec<Lease>, StoreError> {
         let now = self.runtime.now();
         let mut tables = self.up("taking partitions")?;
         let mut leases = Vec::new();
@@ -229,14 +295,27 @@ impl Store for MemoryStore {
         Ok(leases)
     }
 
-    async fn adopt_expired(&self, node: &NodeName, lease: Duration) -> Result<Vec<Lease>, StoreError> {
+    async fn adopt_expired(
+        &self,
+        node: &NodeName,
+        lease: Duration,
+    ) -> Result<Vec<Lease>, StoreError> {
         let now = self.runtime.now();
         let mut tables = self.up("adopting partitions")?;
-        let expired = tables.partitions.iter_mut().filter(|(_, owned)| owned.lease_until <= now);
-        Ok(expired.map(|(id, owned)| Self::take(owned, *id, node, now.after(lease))).collect())
+        let expired = tables
+            .partitions
+            .iter_mut()
+            .filter(|(_, owned)| owned.lease_until <= now);
+        Ok(expired
+            .map(|(id, owned)| Self::take(owned, *id, node, now.after(lease)))
+            .collect())
     }
 
-    async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<PartitionId>, StoreError> {
+    async fn renew(
+        &self,
+        leases: &[Lease],
+        lease: Duration,
+    ) -> Result<Vec<PartitionId>, StoreError> {
         let until = self.runtime.now().after(lease);
         let mut tables = self.up("renewing leases")?;
         let mut lost = Vec::new();
@@ -263,22 +342,31 @@ impl Store for MemoryStore {
 
     async fn open_journal(&self, lease: &Lease) -> Result<Box<dyn Journal>, StoreError> {
         drop(self.up("opening a journal")?);
-        Ok(Box::new(MemoryJournal { store: self.clone(), lease: lease.clone() }))
+        Ok(Box::new(MemoryJournal {
+            store: self.clone(),
+            lease: lease.clone(),
+        }))
     }
 
     async fn find(&self, ident: &Ident) -> Result<Option<Head>, StoreError> {
         Ok(self.up("finding a workflow")?.workflows.get(ident).cloned())
     }
 
-    async fn records(&self, id: WorkflowId, after: u32, limit: u32) -> Result<Vec<Record>, StoreError> {
+    async fn records(
+        &self,
+        id: WorkflowId,
+        after: u32,
+        limit: u32,
+    ) -> Result<Vec<Record>, StoreError> {
         let tables = self.up("reading records")?;
         let mut records = Vec::new();
         for event in tables.partitions.values().flat_map(|owned| &owned.events) {
             if event.workflow == id && event.seq > after && records.len() < limit as usize {
-                let record = serde_json::from_str(&event.payload).map_err(|error| StoreError::Corrupt {
-                    doing: "reading records",
-                    cause: error.to_string(),
-                })?;
+                let record =
+                    serde_json::from_str(&event.payload).map_err(|error| StoreError::Corrupt {
+                        doing: "reading records",
+                        cause: error.to_string(),
+                    })?;
                 records.push(record);
             }
         }
@@ -308,10 +396,20 @@ impl Store for MemoryStore {
         Ok(open)
     }
 
-    async fn events_after(&self, partition: PartitionId, after: u64, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
+    async fn events_after(
+        &self,
+        partition: PartitionId,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
         let tables = self.up("reading events")?;
-        let Some(owned) = tables.partitions.get(&partition.0) else { return Ok(Vec::new()) };
-        let later = owned.events.iter().filter(|event| event.partition_seq > after);
+        let Some(owned) = tables.partitions.get(&partition.0) else {
+            return Ok(Vec::new());
+        };
+        let later = owned
+            .events
+            .iter()
+            .filter(|event| event.partition_seq > after);
         Ok(later.take(limit as usize).cloned().collect())
     }
 
@@ -321,26 +419,43 @@ impl Store for MemoryStore {
         heads.sort_by_key(|head| std::cmp::Reverse((head.created_at, head.id.ident())));
         let wanted = |head: &&&Head| {
             filter.status.is_none_or(|status| head.status == status)
-                && filter.definition.as_ref().is_none_or(|name| head.definition.name == *name)
+                && filter
+                    .definition
+                    .as_ref()
+                    .is_none_or(|name| head.definition.name == *name)
                 && filter.after.as_ref().is_none_or(|after| {
                     (head.created_at, head.id.ident()) < (after.created_at, after.ident)
                 })
         };
         let limit = usize::from(filter.limit.clamp(1, 500));
-        let mut items: Vec<Head> = heads.iter().filter(wanted).take(limit + 1).map(|head| (*head).clone()).collect();
+        let mut items: Vec<Head> = heads
+            .iter()
+            .filter(wanted)
+            .take(limit + 1)
+            .map(|head| (*head).clone())
+            .collect();
         let more = items.len() > limit;
         items.truncate(limit);
-        let next = items
-            .last()
-            .filter(|_| more)
-            .map(|head| ListCursor { created_at: head.created_at, ident: head.id.ident() });
+        let next = items.last().filter(|_| more).map(|head| ListCursor {
+            created_at: head.created_at,
+            ident: head.id.ident(),
+        });
         Ok(Page { items, next })
     }
 
     async fn count_by_status(&self) -> Result<Vec<(Status, u64)>, StoreError> {
         let tables = self.up("counting workflows")?;
-        let count = |status| tables.workflows.values().filter(|head| head.status == status).count() as u64;
-        Ok(Status::ALL.into_iter().map(|status| (status, count(status))).collect())
+        let count = |status| {
+            tables
+                .workflows
+                .values()
+                .filter(|head| head.status == status)
+                .count() as u64
+        };
+        Ok(Status::ALL
+            .into_iter()
+            .map(|status| (status, count(status)))
+            .collect())
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

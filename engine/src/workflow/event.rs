@@ -52,7 +52,11 @@ impl Refusal {
     /// A refusal with this code and sentence.
     #[must_use]
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into(), look_up: false }
+        Self {
+            code: code.into(),
+            message: message.into(),
+            look_up: false,
+        }
     }
 }
 
@@ -75,7 +79,10 @@ impl StepError {
     /// An error of this class.
     #[must_use]
     pub fn new(class: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { class: class.into(), message: message.into() }
+        Self {
+            class: class.into(),
+            message: message.into(),
+        }
     }
 
     /// An error of this class whose message is the error and its causes, joined by `: `.
@@ -88,7 +95,10 @@ impl StepError {
             message.push_str(&error.to_string());
             cause = error.source();
         }
-        Self { class: class.into(), message }
+        Self {
+            class: class.into(),
+            message,
+        }
     }
 }
 

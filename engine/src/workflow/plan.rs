@@ -50,7 +50,9 @@ pub fn plan(state: &WorkflowState, acting: &impl Fn(StepIndex) -> bool) -> Plan 
     match &state.phase {
         Phase::Running => forward(state, acting),
         Phase::Compensating { .. } => backward(state, acting),
-        Phase::Parked { .. } | Phase::Completed { .. } | Phase::Compensated { .. } => Plan::default(),
+        Phase::Parked { .. } | Phase::Completed { .. } | Phase::Compensated { .. } => {
+            Plan::default()
+        }
     }
 }
 
@@ -62,7 +64,11 @@ fn forward(state: &WorkflowState, acting: &impl Fn(StepIndex) -> bool) -> Plan {
             StepState::Untouched if state.may_start(index) => {
                 plan.starts.push(first(state, index, Direction::Forward));
             }
-            StepState::Attempting { attempt, not_before, effect_may_exist } if !acting(index) => {
+            StepState::Attempting {
+                attempt,
+                not_before,
+                effect_may_exist,
+            } if !acting(index) => {
                 plan.resumes.push(PlannedAttempt {
                     step: index,
                     direction: Direction::Forward,
@@ -77,7 +83,9 @@ fn forward(state: &WorkflowState, acting: &impl Fn(StepIndex) -> bool) -> Plan {
     }
     if all_done {
         let output = state.value_of(state.definition().output()).cloned();
-        plan.end = Some(Event::Completed { output: output.unwrap_or_else(Payload::null) });
+        plan.end = Some(Event::Completed {
+            output: output.unwrap_or_else(Payload::null),
+        });
     }
     plan
 }
@@ -91,10 +99,15 @@ fn backward(state: &WorkflowState, acting: &impl Fn(StepIndex) -> bool) -> Plan 
             continue;
         }
         match state.steps[index.0].undo {
-            Undo::No if state.may_undo(index) && state.all_after(index, &|later| !acting(later)) => {
+            Undo::No
+                if state.may_undo(index) && state.all_after(index, &|later| !acting(later)) =>
+            {
                 plan.starts.push(first(state, index, Direction::Backward));
             }
-            Undo::Attempting { attempt, not_before } => plan.resumes.push(PlannedAttempt {
+            Undo::Attempting {
+                attempt,
+                not_before,
+            } => plan.resumes.push(PlannedAttempt {
                 step: index,
                 direction: Direction::Backward,
                 number: attempt,
@@ -111,7 +124,13 @@ fn backward(state: &WorkflowState, acting: &impl Fn(StepIndex) -> bool) -> Plan 
 }
 
 fn first(state: &WorkflowState, step: StepIndex, direction: Direction) -> PlannedAttempt {
-    PlannedAttempt { step, direction, number: 1, not_before: state.at, effect_may_exist: false }
+    PlannedAttempt {
+        step,
+        direction,
+        number: 1,
+        not_before: state.at,
+        effect_may_exist: false,
+    }
 }
 
 fn indexes(state: &WorkflowState) -> impl Iterator<Item = StepIndex> + use<> {

@@ -132,19 +132,18 @@ pub struct IllegalTransition {
 impl WorkflowState {
     /// The state after the first record, which must be [`Event::Started`] for this definition.
     pub fn start(definition: &Arc<Definition>, record: &Record) -> Result<Self, IllegalTransition> {
-        let illegal = |why: &str| IllegalTransition {
-            seq: record.seq,
-            kind: record.event.kind(),
-            why: why.to_owned(),
-        };
-        let Event::Started { definition: pinned, input } = &record.event else {
-            return Err(illegal("the first record must be `started`"));
+        let Event::Started {
+            definition: pinned,
+            input,
+        } = &record.event
+        else {
+            return Err(illegal(record, "the first record must be `started`"));
         };
         if record.seq != 1 {
-            return Err(illegal("the first record must have number 1"));
+            return Err(illegal(record, "the first record must have number 1"));
         }
         if pinned != definition.pinned() {
-            return Err(illegal("it belongs to another definition"));
+            return Err(illegal(record, "it belongs to another definition"));
         }
         let untouched = Progress {
             action: StepState::Untouched,
@@ -170,7 +169,9 @@ impl WorkflowState {
         records: impl IntoIterator<Item = &'a Record>,
     ) -> Result<Option<Self>, IllegalTransition> {
         let mut records = records.into_iter();
-        let Some(first) = records.next() else { return Ok(None) };
+        let Some(first) = records.next() else {
+            return Ok(None);
+        };
         let mut state = Self::start(definition, first)?;
         for record in records {
             state = state.apply(record)?;
@@ -182,7 +183,10 @@ impl WorkflowState {
     /// copy where it must go on.
     pub fn apply(mut self, record: &Record) -> Result<Self, IllegalTransition> {
         if record.seq != self.seq + 1 {
-            return Err(self.illegal(record, &format!("number {} comes next", self.seq + 1)));
+            return Err(illegal(
+                record,
+                &format!("number {} comes next", self.seq + 1),
+            ));
         }
         self.transition(record)?;
         self.seq = record.seq;
@@ -222,13 +226,23 @@ impl WorkflowState {
     /// The pivot is done or may be: there is no way back.
     #[must_use]
     pub fn past_pivot(&self) -> bool {
-        self.definition.steps().iter().zip(&self.steps).any(|(node, progress)| {
-            node.phase == StepPhase::Pivot
-                && match progress.action {
-                    StepState::Untouched | StepState::Failed { effect_may_exist: false, .. } => false,
-                    StepState::Attempting { .. } | StepState::Done { .. } | StepState::Failed { .. } => true,
-                }
-        })
+        self.definition
+            .steps()
+            .iter()
+            .zip(&self.steps)
+            .any(|(node, progress)| {
+                node.phase == StepPhase::Pivot
+                    && match progress.action {
+                        StepState::Untouched
+                        | StepState::Failed {
+                            effect_may_exist: false,
+                            ..
+                        } => false,
+                        StepState::Attempting { .. }
+                        | StepState::Done { .. }
+                        | StepState::Failed { .. } => true,
+                    }
+            })
     }
 
     /// The output of a step that is done.
@@ -260,7 +274,9 @@ impl WorkflowState {
         let has_effect = match progress.action {
             StepState::Untouched => false,
             StepState::Attempting { .. } | StepState::Done { .. } => true,
-            StepState::Failed { effect_may_exist, .. } => effect_may_exist,
+            StepState::Failed {
+                effect_may_exist, ..
+            } => effect_may_exist,
         };
         has_effect
             && self.definition.step(index).undoable
@@ -271,13 +287,29 @@ impl WorkflowState {
 
     fn transition(&mut self, record: &Record) -> Result<(), IllegalTransition> {
         match &record.event {
-            Event::Started { .. } => Err(self.illegal(record, "it is started already")),
-            Event::StepDone { step, attempt, output } => {
+            Event::Started { .. } => Err(illegal(record, "it is started already")),
+            Event::StepDone {
+                step,
+                attempt,
+                output,
+            } => {
                 let index = self.attempting(record, step, *attempt)?;
-                self.settle(record, index, StepState::Done { attempt: *attempt, output: output.clone() });
+                self.settle(
+                    record,
+                    index,
+                    StepState::Done {
+                        attempt: *attempt,
+                        output: output.clone(),
+                    },
+                );
                 Ok(())
             }
-            Event::StepRefused { step, attempt, refusal, effect_may_exist } => {
+            Event::StepRefused {
+                step,
+                attempt,
+                refusal,
+                effect_may_exist,
+            } => {
                 let index = self.attempting(record, step, *attempt)?;
                 let may_exist = *effect_may_exist;
                 let error = StepError::new(&refusal.code, &refusal.message);
@@ -285,12 +317,21 @@ impl WorkflowState {
                 self.settle(
                     record,
                     index,
-                    StepState::Failed { attempt: *attempt, effect_may_exist: may_exist },
+                    StepState::Failed {
+                        attempt: *attempt,
+                        effect_may_exist: may_exist,
+                    },
                 );
                 self.turn_back_or_park(index, refusal.clone());
                 Ok(())
             }
-            Event::AttemptFailed { step, attempt, failure, error, then } => {
+            Event::AttemptFailed {
+                step,
+                attempt,
+                failure,
+                error,
+                then,
+            } => {
                 let index = self.attempting(record, step, *attempt)?;
                 self.steps[index.0].last_error = Some(error.clone());
                 self.attempt_failed(record, index, *attempt, *failure, error, *then)
@@ -301,7 +342,12 @@ impl WorkflowState {
                 self.steps[index.0].since = record.at;
                 Ok(())
             }
-            Event::CompensationFailed { step, attempt, error, then } => {
+            Event::CompensationFailed {
+                step,
+                attempt,
+                error,
+                then,
+            } => {
                 let index = self.undoing(record, step, *attempt)?;
                 self.steps[index.0].last_error = Some(error.clone());
                 self.steps[index.0].since = record.at;
@@ -315,24 +361,35 @@ impl WorkflowState {
             Event::Resumed { .. } => self.open(record),
             Event::CompensationRequested { actor, reason } => self.turn_back(record, actor, reason),
             Event::RetryRequested { .. } => self.unpark(record),
-            Event::Completed { output } => {
-                let done = |progress: &Progress| matches!(progress.action, StepState::Done { .. });
-                if self.phase != Phase::Running || !self.steps.iter().all(done) {
-                    return Err(self.illegal(record, "not every step is done"));
-                }
-                self.phase = Phase::Completed { output: output.clone() };
+            Event::Completed { output } => self.complete(record, output),
+            Event::Compensated => self.end_compensated(record),
+        }
+    }
+
+    fn complete(&mut self, record: &Record, output: &Payload) -> Result<(), IllegalTransition> {
+        let done = |progress: &Progress| matches!(progress.action, StepState::Done { .. });
+        if self.phase != Phase::Running || !self.steps.iter().all(done) {
+            return Err(illegal(record, "not every step is done"));
+        }
+        self.phase = Phase::Completed {
+            output: output.clone(),
+        };
+        Ok(())
+    }
+
+    fn end_compensated(&mut self, record: &Record) -> Result<(), IllegalTransition> {
+        let clean = (0..self.steps.len()).all(|index| !self.needs_undo(StepIndex(index)));
+        match &self.phase {
+            Phase::Compensating { reason } if clean => {
+                self.phase = Phase::Compensated {
+                    reason: reason.clone(),
+                };
                 Ok(())
             }
-            Event::Compensated => {
-                let clean = (0..self.steps.len()).all(|index| !self.needs_undo(StepIndex(index)));
-                match &self.phase {
-                    Phase::Compensating { reason } if clean => {
-                        self.phase = Phase::Compensated { reason: reason.clone() };
-                        Ok(())
-                    }
-                    _ => Err(self.illegal(record, "it is not going back, or something is not undone")),
-                }
-            }
+            _ => Err(illegal(
+                record,
+                "it is not going back, or something is not undone",
+            )),
         }
     }
 
@@ -345,9 +402,11 @@ impl WorkflowState {
         error: &StepError,
         then: AfterFailure,
     ) -> Result<(), IllegalTransition> {
-        let effect_may_exist =
-            failure == Failure::Unknown || self.earlier_effect_may_exist(index);
-        let failed = StepState::Failed { attempt, effect_may_exist };
+        let effect_may_exist = failure == Failure::Unknown || self.earlier_effect_may_exist(index);
+        let failed = StepState::Failed {
+            attempt,
+            effect_may_exist,
+        };
         let phase = self.definition.step(index).phase;
         match then {
             // Going back, an attempt that failed is not repeated: its compensation takes care of what it may have done.
@@ -359,14 +418,21 @@ impl WorkflowState {
                 self.settle(
                     record,
                     index,
-                    StepState::Attempting { attempt, not_before, effect_may_exist },
+                    StepState::Attempting {
+                        attempt,
+                        not_before,
+                        effect_may_exist,
+                    },
                 );
             }
             AfterFailure::TurnBack if phase == StepPhase::Retriable => {
-                return Err(self.illegal(record, "a retriable step never turns back"));
+                return Err(illegal(record, "a retriable step never turns back"));
             }
             AfterFailure::TurnBack if phase == StepPhase::Pivot && effect_may_exist => {
-                return Err(self.illegal(record, "the pivot may have taken effect: there is no way back"));
+                return Err(illegal(
+                    record,
+                    "the pivot may have taken effect: there is no way back",
+                ));
             }
             AfterFailure::TurnBack => {
                 self.settle(record, index, failed);
@@ -379,7 +445,11 @@ impl WorkflowState {
                 self.settle(
                     record,
                     index,
-                    StepState::Attempting { attempt, not_before, effect_may_exist },
+                    StepState::Attempting {
+                        attempt,
+                        not_before,
+                        effect_may_exist,
+                    },
                 );
                 self.park(Some(index), error.clone());
             }
@@ -398,26 +468,47 @@ impl WorkflowState {
         let attempt = attempt + 1;
         match then {
             AfterFailure::RetryAt(not_before) => {
-                self.steps[index.0].undo = Undo::Attempting { attempt, not_before };
+                self.steps[index.0].undo = Undo::Attempting {
+                    attempt,
+                    not_before,
+                };
             }
             AfterFailure::Park => {
-                self.steps[index.0].undo = Undo::Attempting { attempt, not_before: record.at };
+                self.steps[index.0].undo = Undo::Attempting {
+                    attempt,
+                    not_before: record.at,
+                };
                 self.park(Some(index), error.clone());
             }
             AfterFailure::TurnBack => {
-                return Err(self.illegal(record, "a compensation is never given up"));
+                return Err(illegal(record, "a compensation is never given up"));
             }
         }
         Ok(())
     }
 
-    fn turn_back(&mut self, record: &Record, actor: &str, reason: &str) -> Result<(), IllegalTransition> {
+    fn turn_back(
+        &mut self,
+        record: &Record,
+        actor: &str,
+        reason: &str,
+    ) -> Result<(), IllegalTransition> {
         self.open(record)?;
         if self.past_pivot() {
-            return Err(self.illegal(record, "it is past the pivot: the saga only goes forward"));
+            return Err(illegal(
+                record,
+                "it is past the pivot: the saga only goes forward",
+            ));
         }
-        if matches!(self.phase, Phase::Compensating { .. } | Phase::Parked { turning_back: Some(_), .. }) {
-            return Err(self.illegal(record, "it is going back already"));
+        if matches!(
+            self.phase,
+            Phase::Compensating { .. }
+                | Phase::Parked {
+                    turning_back: Some(_),
+                    ..
+                }
+        ) {
+            return Err(illegal(record, "it is going back already"));
         }
         let refusal = Refusal::new("compensated-by-operator", format!("{actor}: {reason}"));
         self.go_back(refusal);
@@ -425,8 +516,11 @@ impl WorkflowState {
     }
 
     fn unpark(&mut self, record: &Record) -> Result<(), IllegalTransition> {
-        let Phase::Parked { turning_back, step, .. } = self.phase.clone() else {
-            return Err(self.illegal(record, "only a parked workflow can be retried"));
+        let Phase::Parked {
+            turning_back, step, ..
+        } = self.phase.clone()
+        else {
+            return Err(illegal(record, "only a parked workflow can be retried"));
         };
         if let Some(index) = step {
             let progress = &mut self.steps[index.0];
@@ -451,9 +545,17 @@ impl WorkflowState {
     /// they may be tried again.
     fn reopen_refused(&mut self, record: &Record) {
         for progress in &mut self.steps {
-            if let StepState::Failed { attempt, effect_may_exist } = progress.action {
+            if let StepState::Failed {
+                attempt,
+                effect_may_exist,
+            } = progress.action
+            {
                 let attempt = attempt + 1;
-                progress.action = StepState::Attempting { attempt, not_before: record.at, effect_may_exist };
+                progress.action = StepState::Attempting {
+                    attempt,
+                    not_before: record.at,
+                    effect_may_exist,
+                };
             }
         }
     }
@@ -473,16 +575,24 @@ impl WorkflowState {
             Direction::Backward => self.may_undo(index) && intent.attempt == 1,
         };
         if !legal {
-            return Err(self.illegal(record, &format!("`{}` may not start", intent.step)));
+            return Err(illegal(record, &format!("`{}` may not start", intent.step)));
         }
         let progress = &mut self.steps[index.0];
         let (attempt, not_before) = (1, record.at);
         match intent.direction {
             Direction::Forward => {
-                progress.action =
-                    StepState::Attempting { attempt, not_before, effect_may_exist: false };
+                progress.action = StepState::Attempting {
+                    attempt,
+                    not_before,
+                    effect_may_exist: false,
+                };
             }
-            Direction::Backward => progress.undo = Undo::Attempting { attempt, not_before },
+            Direction::Backward => {
+                progress.undo = Undo::Attempting {
+                    attempt,
+                    not_before,
+                }
+            }
         }
         progress.since = record.at;
         Ok(())
@@ -510,7 +620,11 @@ impl WorkflowState {
 
     /// `holds` for every step that comes after this one, however far.
     pub(crate) fn all_after(&self, index: StepIndex, holds: &impl Fn(StepIndex) -> bool) -> bool {
-        self.definition.step(index).followers.iter().all(|later| holds(*later))
+        self.definition
+            .step(index)
+            .followers
+            .iter()
+            .all(|later| holds(*later))
     }
 
     fn attempting(
@@ -523,29 +637,45 @@ impl WorkflowState {
         let index = self.index_of(record, step)?;
         match self.steps[index.0].action {
             StepState::Attempting { attempt, .. } if attempt == number => Ok(index),
-            _ => Err(self.illegal(record, &format!("attempt {number} at `{step}` is not under way"))),
+            _ => Err(illegal(
+                record,
+                &format!("attempt {number} at `{step}` is not under way"),
+            )),
         }
     }
 
-    fn undoing(&self, record: &Record, step: &str, number: u32) -> Result<StepIndex, IllegalTransition> {
+    fn undoing(
+        &self,
+        record: &Record,
+        step: &str,
+        number: u32,
+    ) -> Result<StepIndex, IllegalTransition> {
         self.open(record)?;
         let index = self.index_of(record, step)?;
         match self.steps[index.0].undo {
             Undo::Attempting { attempt, .. } if attempt == number => Ok(index),
-            _ => Err(self
-                .illegal(record, &format!("attempt {number} at undoing `{step}` is not under way"))),
+            _ => Err(illegal(
+                record,
+                &format!("attempt {number} at undoing `{step}` is not under way"),
+            )),
         }
     }
 
     fn open(&self, record: &Record) -> Result<(), IllegalTransition> {
         if self.status().is_terminal() {
-            return Err(self.illegal(record, "the workflow has ended"));
+            return Err(illegal(record, "the workflow has ended"));
         }
         Ok(())
     }
 
     fn earlier_effect_may_exist(&self, index: StepIndex) -> bool {
-        matches!(self.steps[index.0].action, StepState::Attempting { effect_may_exist: true, .. })
+        matches!(
+            self.steps[index.0].action,
+            StepState::Attempting {
+                effect_may_exist: true,
+                ..
+            }
+        )
     }
 
     fn settle(&mut self, record: &Record, index: StepIndex, action: StepState) {
@@ -554,8 +684,13 @@ impl WorkflowState {
     }
 
     fn turn_back_or_park(&mut self, index: StepIndex, reason: Refusal) {
-        let effect_may_exist =
-            matches!(self.steps[index.0].action, StepState::Failed { effect_may_exist: true, .. });
+        let effect_may_exist = matches!(
+            self.steps[index.0].action,
+            StepState::Failed {
+                effect_may_exist: true,
+                ..
+            }
+        );
         let no_way_back = match self.definition.step(index).phase {
             StepPhase::Compensable => false,
             // It answered, but the store refused the rows that go with the answer.
@@ -586,17 +721,24 @@ impl WorkflowState {
             Phase::Parked { turning_back, .. } => turning_back.clone(),
             Phase::Running | Phase::Completed { .. } | Phase::Compensated { .. } => None,
         };
-        self.phase = Phase::Parked { step, error, turning_back };
+        self.phase = Phase::Parked {
+            step,
+            error,
+            turning_back,
+        };
     }
 
     fn index_of(&self, record: &Record, step: &str) -> Result<StepIndex, IllegalTransition> {
         self.definition
             .index_of(step)
-            .ok_or_else(|| self.illegal(record, &format!("there is no step `{step}`")))
+            .ok_or_else(|| illegal(record, &format!("there is no step `{step}`")))
     }
+}
 
-    fn illegal(&self, record: &Record, why: &str) -> IllegalTransition {
-        IllegalTransition { seq: record.seq, kind: record.event.kind(), why: why.to_owned() }
+fn illegal(record: &Record, why: &str) -> IllegalTransition {
+    IllegalTransition {
+        seq: record.seq,
+        kind: record.event.kind(),
+        why: why.to_owned(),
     }
-
 }

@@ -13,7 +13,10 @@ pub struct Dice {
 
 impl Dice {
     pub fn new(seed: u64) -> Self {
-        Self { seed, rolled: Arc::default() }
+        Self {
+            seed,
+            rolled: Arc::default(),
+        }
     }
 
     /// The next number about `what`, evenly from 0 to below `below`.

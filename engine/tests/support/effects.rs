@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use engine::definition::{
-    AnyStep, Attempt, Compensation, Definition, DefinitionBuilder, Durability, Outcome, Phase, Policy, Probed,
-    RetryPolicy, Source, StepIndex, StepSpec,
+    AnyStep, Attempt, Compensation, Definition, DefinitionBuilder, Durability, Outcome, Phase,
+    Policy, Probed, RetryPolicy, Source, StepIndex, StepSpec,
 };
 use engine::store::change::ChangeKind;
 use engine::store::{Change, Table, Value};
@@ -19,7 +19,11 @@ use tokio::task::JoinSet;
 use super::dice::Dice;
 
 /// The rows that steps `a` and `d` write with their outcome: one unit under the attempt's key.
-pub static STOCK: Table = Table { name: "stock", key: &["key"], columns: &["held"] };
+pub static STOCK: Table = Table {
+    name: "stock",
+    key: &["key"],
+    columns: &["held"],
+};
 
 /// What the other side remembers under a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,13 +60,21 @@ pub struct Temper {
 }
 
 impl Temper {
-    pub const WILD: Self =
-        Self { refused: 60, retry: 60, unknown: 80, panic: 20, hang: 20, late: 40, undo_refused: 15 };
+    pub const WILD: Self = Self {
+        refused: 60,
+        retry: 60,
+        unknown: 80,
+        panic: 20,
+        hang: 20,
+        late: 40,
+        undo_refused: 15,
+    };
 }
 
 struct Inner {
     keys: BTreeMap<String, Known>,
     temper: Temper,
+    calm: bool,
 }
 
 /// The world.
@@ -76,16 +88,23 @@ pub struct Effects {
 
 impl Effects {
     pub fn new(dice: &Dice, temper: Temper) -> Self {
-        let inner = Inner { keys: BTreeMap::new(), temper };
-        Self { inner: Arc::new(Mutex::new(inner)), dice: dice.clone(), on_their_way: Arc::default() }
+        let inner = Inner {
+            keys: BTreeMap::new(),
+            temper,
+            calm: false,
+        };
+        Self {
+            inner: Arc::new(Mutex::new(inner)),
+            dice: dice.clone(),
+            on_their_way: Arc::default(),
+        }
     }
 
     /// From now on every attempt succeeds, also at a step past the pivot that was refused: an operator has seen to it.
     pub fn calm(&self) {
         let mut inner = self.inner.lock().unwrap();
         inner.temper = Temper::default();
-        let past_pivot = |known: &Known| matches!(known.step.as_str(), "d" | "e" | "f");
-        inner.keys.retain(|_, known| known.standing != Standing::Refused || !past_pivot(known));
+        inner.calm = true;
     }
 
     pub fn known(&self) -> BTreeMap<String, Known> {
@@ -99,6 +118,7 @@ impl Effects {
     /// Changes what is known under the attempt's key, and returns it.
     fn meet(&self, attempt: &Attempt, life: u32, wanted: Standing) -> Standing {
         let mut inner = self.inner.lock().unwrap();
+        let seen_to = inner.calm && matches!(&*attempt.step, "d" | "e" | "f");
         let known = inner.keys.entry(attempt.key()).or_insert_with(|| Known {
             workflow: attempt.workflow,
             step: attempt.step.to_string(),
@@ -111,11 +131,20 @@ impl Effects {
         if known.standing == Standing::Held && wanted == Standing::Released {
             known.standing = Standing::Released;
         }
+        if known.standing == Standing::Refused && wanted == Standing::Held && seen_to {
+            known.standing = Standing::Held;
+            known.made += 1;
+        }
         known.standing
     }
 
     fn standing(&self, attempt: &Attempt) -> Option<Standing> {
-        self.inner.lock().unwrap().keys.get(&attempt.key()).map(|known| known.standing)
+        self.inner
+            .lock()
+            .unwrap()
+            .keys
+            .get(&attempt.key())
+            .map(|known| known.standing)
     }
 }
 
@@ -181,15 +210,24 @@ impl WorldStep {
 
     fn done(&self, attempt: &Attempt) -> Outcome<Payload> {
         match self.effects.meet(attempt, self.life, Standing::Held) {
-            Standing::Held => Outcome::done_with(Payload::of(&attempt.key()).unwrap(), self.rows(attempt, 1)),
+            Standing::Held => {
+                Outcome::done_with(Payload::of(&attempt.key()).unwrap(), self.rows(attempt, 1))
+            }
             standing => refused(standing),
         }
     }
 }
 
 fn refused<T>(standing: Standing) -> Outcome<T> {
-    let code = if standing == Standing::Released { "released" } else { "no" };
-    Outcome::Refused(Refusal { look_up: true, ..Refusal::new(code, "the other side says no") })
+    let code = if standing == Standing::Released {
+        "released"
+    } else {
+        "no"
+    };
+    Outcome::Refused(Refusal {
+        look_up: true,
+        ..Refusal::new(code, "the other side says no")
+    })
 }
 
 fn error() -> StepError {
@@ -215,10 +253,15 @@ impl AnyStep for WorldStep {
             Mood::Late => {
                 let (effects, attempt, life) = (self.effects.clone(), attempt.clone(), self.life);
                 let after = Duration::from_millis(self.effects.dice.roll(&what, 4000));
-                self.effects.on_their_way.clone().lock().unwrap().spawn(async move {
-                    tokio::time::sleep(after).await;
-                    effects.meet(&attempt, life, Standing::Held);
-                });
+                self.effects
+                    .on_their_way
+                    .clone()
+                    .lock()
+                    .unwrap()
+                    .spawn(async move {
+                        tokio::time::sleep(after).await;
+                        effects.meet(&attempt, life, Standing::Held);
+                    });
                 return Outcome::Unknown(error());
             }
             Mood::Unknown | Mood::Panic | Mood::Hang => {}
@@ -234,10 +277,18 @@ impl AnyStep for WorldStep {
         self.take_time(&what).await;
         match self.effects.standing(attempt) {
             _ if self.effects.dice.chance(&what, 500) => Probed::CannotAsk,
-            _ if self.effects.dice.chance(&what, self.effects.temper().unknown) => Probed::Unknown(error()),
-            Some(Standing::Held) => {
-                Probed::Done { output: Payload::of(&attempt.key()).unwrap(), changes: self.rows(attempt, 1) }
+            _ if self
+                .effects
+                .dice
+                .chance(&what, self.effects.temper().unknown) =>
+            {
+                Probed::Unknown(error())
             }
+            Some(Standing::Held) => Probed::Done {
+                output: Payload::of(&attempt.key()).unwrap(),
+                changes: self.rows(attempt, 1),
+            },
+            Some(Standing::Refused) => Probed::NoEffect,
             Some(standing) => match refused::<()>(standing) {
                 Outcome::Refused(refusal) => Probed::Refused(refusal),
                 _ => unreachable!("it is a refusal"),
@@ -246,7 +297,12 @@ impl AnyStep for WorldStep {
         }
     }
 
-    async fn compensate(&self, attempt: &Attempt, _: &[Payload], output: Option<&Payload>) -> Outcome<()> {
+    async fn compensate(
+        &self,
+        attempt: &Attempt,
+        _: &[Payload],
+        output: Option<&Payload>,
+    ) -> Outcome<()> {
         let what = format!("undo {}", attempt.key());
         let mood = self.mood(&what, self.effects.temper().undo_refused);
         self.take_time(&what).await;
@@ -256,7 +312,10 @@ impl AnyStep for WorldStep {
         }
         match mood {
             // Rows were written with the output, if it is known to be one.
-            Mood::Good => Outcome::done_with((), output.map(|_| self.rows(attempt, -1)).unwrap_or_default()),
+            Mood::Good => Outcome::done_with(
+                (),
+                output.map(|_| self.rows(attempt, -1)).unwrap_or_default(),
+            ),
             Mood::Refused => Outcome::refused("stuck", "an operator must look at it"),
             Mood::Retry => Outcome::retry(error()),
             mood => fail(mood).await,
@@ -281,6 +340,8 @@ pub enum Ahead {
     First,
     /// All, but for the pivot.
     AllButPivot,
+    /// All.
+    Everything,
 }
 
 /// `a` and `b` at once, `c` after `b`, then the pivot, `d` and `e` at once, and `f`. `a`, the pivot and `d` write rows.
@@ -300,6 +361,7 @@ pub fn definition(effects: &Effects, life: u32, ahead: Ahead) -> Arc<Definition>
             Ahead::Nothing => false,
             Ahead::First => matches!(name, "a" | "b"),
             Ahead::AllButPivot => phase != Phase::Pivot,
+            Ahead::Everything => true,
         };
         let policy = Policy {
             attempt_timeout: Duration::from_secs(1),
@@ -308,16 +370,36 @@ pub fn definition(effects: &Effects, life: u32, ahead: Ahead) -> Arc<Definition>
                 delay_max: Duration::from_millis(200),
                 attempts_max: 4,
             },
-            durability: if replayable { Durability::Replayable } else { Durability::Barrier },
+            durability: if replayable {
+                Durability::Replayable
+            } else {
+                Durability::Barrier
+            },
         };
         let compensation = match phase {
             Phase::Compensable => Compensation::Runs,
-            Phase::Pivot | Phase::Retriable => Compensation::None { because: "past the point of no return" },
+            Phase::Pivot | Phase::Retriable => Compensation::None {
+                because: "past the point of no return",
+            },
         };
         let with_rows = matches!(name, "a" | "pivot" | "d");
-        let step = Arc::new(WorldStep { effects: effects.clone(), life, with_rows });
-        let inputs = inputs.iter().map(|index| Source::Step(StepIndex(*index))).collect();
-        builder.step(StepSpec { name: name.to_owned(), phase, compensation, policy, inputs, step });
+        let step = Arc::new(WorldStep {
+            effects: effects.clone(),
+            life,
+            with_rows,
+        });
+        let inputs = inputs
+            .iter()
+            .map(|index| Source::Step(StepIndex(*index)))
+            .collect();
+        builder.step(StepSpec {
+            name: name.to_owned(),
+            phase,
+            compensation,
+            policy,
+            inputs,
+            step,
+        });
     }
     Arc::new(builder.build(Source::Step(StepIndex(6))).unwrap())
 }

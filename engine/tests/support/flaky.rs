@@ -1,7 +1,7 @@
 //! A database and a bus that fail as real ones do: slow, away, answers lost, batches that arrive late. Underneath is the store in
 //! memory, which keeps to the contract.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use engine::ids::Ident;
 use engine::outbox::{BusError, EventBus};
 use engine::store::change::ChangeKind;
 use engine::store::{
-    Batch, Change, CommitError, Head, Journal, JournalPosition, Lease, ListFilter, Page, RefusedRows, Status, Store,
-    StoreError, StoredEvent, Value,
+    Batch, Change, CommitError, Head, Journal, JournalPosition, Lease, ListFilter, Page,
+    RefusedRows, Status, Store, StoreError, StoredEvent, Value,
 };
 use engine::testing::MemoryStore;
 use engine::workflow::Record;
@@ -50,8 +50,18 @@ impl Trouble {
     };
 }
 
+/// What a test has in store for the next statements of a kind.
+#[derive(Clone, Copy, Debug)]
+pub enum Next {
+    /// It takes this long.
+    Slow(Duration),
+    /// It fails.
+    Fails,
+}
+
 #[derive(Default)]
 struct Shared {
+    next: HashMap<&'static str, VecDeque<Next>>,
     trouble: Trouble,
     down: bool,
     /// How often the journal of a partition was opened: a batch that was sent before is refused from then on.
@@ -73,8 +83,16 @@ pub struct FlakyStore {
 
 impl FlakyStore {
     pub fn new(memory: MemoryStore, dice: &Dice, trouble: Trouble) -> Self {
-        let shared = Shared { trouble, ..Shared::default() };
-        Self { memory, dice: dice.clone(), shared: Arc::new(Mutex::new(shared)), on_their_way: Arc::default() }
+        let shared = Shared {
+            trouble,
+            ..Shared::default()
+        };
+        Self {
+            memory,
+            dice: dice.clone(),
+            shared: Arc::new(Mutex::new(shared)),
+            on_their_way: Arc::default(),
+        }
     }
 
     /// From now on nothing fails.
@@ -86,6 +104,21 @@ impl FlakyStore {
 
     pub fn set_down(&self, down: bool) {
         self.shared.lock().unwrap().down = down;
+    }
+
+    /// The next statements of this kind, such as `reading records`, go like this, in order.
+    pub fn next(&self, doing: &'static str, next: impl IntoIterator<Item = Next>) {
+        self.shared
+            .lock()
+            .unwrap()
+            .next
+            .entry(doing)
+            .or_default()
+            .extend(next);
+    }
+
+    fn take_next(&self, doing: &str) -> Option<Next> {
+        self.shared.lock().unwrap().next.get_mut(doing)?.pop_front()
     }
 
     /// From now on the store refuses this workflow's events of this kind, for no reason that anyone foresaw.
@@ -108,21 +141,36 @@ impl FlakyStore {
     }
 
     fn opened(&self, partition: PartitionId) -> u64 {
-        self.shared.lock().unwrap().opened.get(&partition).copied().unwrap_or(0)
+        self.shared
+            .lock()
+            .unwrap()
+            .opened
+            .get(&partition)
+            .copied()
+            .unwrap_or(0)
     }
 
     async fn take_time(&self, doing: &str) {
         let slow = self.dice.chance(&format!("{doing} slow"), 20);
-        let wait_ms = self.dice.roll(&format!("{doing} time"), if slow { 300 } else { 4 });
+        let wait_ms = self
+            .dice
+            .roll(&format!("{doing} time"), if slow { 300 } else { 4 });
         tokio::time::sleep(Duration::from_millis(wait_ms)).await;
     }
 
     /// Any statement but a commit: takes its time, and may fail.
     async fn ready(&self, doing: &'static str) -> Result<(), StoreError> {
         self.take_time(doing).await;
-        let down = self.shared.lock().unwrap().down;
+        let next = self.take_next(doing);
+        if let Some(Next::Slow(wait)) = next {
+            tokio::time::sleep(wait).await;
+        }
+        let down = self.shared.lock().unwrap().down || matches!(next, Some(Next::Fails));
         if down || self.dice.chance(doing, self.trouble().reads) {
-            return Err(StoreError::Unavailable { doing, cause: "set by the test".into() });
+            return Err(StoreError::Unavailable {
+                doing,
+                cause: "set by the test".into(),
+            });
         }
         Ok(())
     }
@@ -131,26 +179,40 @@ impl FlakyStore {
     fn refused(&self, batch: &Batch) -> Option<CommitError> {
         let shared = self.shared.lock().unwrap();
         let is_poison = |event: &engine::store::EventRow| {
-            shared.poisoned.iter().any(|(workflow, kind)| event.workflow == *workflow && event.kind == *kind)
+            shared
+                .poisoned
+                .iter()
+                .any(|(workflow, kind)| event.workflow == *workflow && event.kind == *kind)
         };
         if batch.events.iter().any(is_poison) {
-            return Some(CommitError::RowRefused { rows: RefusedRows::Events, cause: "set by the test".into() });
+            return Some(CommitError::RowRefused {
+                rows: RefusedRows::Events,
+                cause: "set by the test".into(),
+            });
         }
         let trouble = shared.trouble;
         drop(shared);
         // A change is unlucky or not, however often it is tried.
         let unlucky = |change: &&Change| {
-            self.dice.always(&format!("rows {} {:?}", key_of(change), change.kind), trouble.rows_refused)
+            self.dice.always(
+                &format!("rows {} {:?}", key_of(change), change.kind),
+                trouble.rows_refused,
+            )
         };
         let change = batch.changes.iter().find(unlucky)?;
         let rows = RefusedRows::Changes(change.table.name);
-        Some(CommitError::RowRefused { rows, cause: "a guard said no".into() })
+        Some(CommitError::RowRefused {
+            rows,
+            cause: "a guard said no".into(),
+        })
     }
 
     fn account(&self, batch: &Batch) {
         let mut shared = self.shared.lock().unwrap();
         for change in &batch.changes {
-            let ChangeKind::Add(columns) = &change.kind else { continue };
+            let ChangeKind::Add(columns) = &change.kind else {
+                continue;
+            };
             *shared.rows.entry(key_of(change)).or_default() += columns[0].1;
         }
     }
@@ -173,7 +235,11 @@ struct FlakyJournal {
 impl FlakyJournal {
     async fn write(&mut self, batch: &Batch) -> Result<(), CommitError> {
         if self.store.shared.lock().unwrap().down {
-            return Err(StoreError::Unavailable { doing: "committing", cause: "it is down".into() }.into());
+            return Err(StoreError::Unavailable {
+                doing: "committing",
+                cause: "it is down".into(),
+            }
+            .into());
         }
         if let Some(refused) = self.store.refused(batch) {
             return Err(refused);
@@ -219,8 +285,16 @@ fn copy(batch: &Batch) -> Batch {
 impl Journal for FlakyJournal {
     async fn commit(&mut self, batch: &Batch) -> Result<(), CommitError> {
         const DOING: &str = "committing a batch";
-        let lost = || StoreError::Lost { doing: DOING, cause: "set by the test".into() };
+        let lost = || StoreError::Lost {
+            doing: DOING,
+            cause: "set by the test".into(),
+        };
         self.store.take_time(DOING).await;
+        match self.store.take_next(DOING) {
+            Some(Next::Slow(wait)) => tokio::time::sleep(wait).await,
+            Some(Next::Fails) => return Err(lost().into()),
+            None => {}
+        }
         let trouble = self.store.trouble();
         let roll = self.store.dice.roll(DOING, 1000);
         let kinds = [
@@ -237,7 +311,11 @@ impl Journal for FlakyJournal {
             roll < sum
         });
         match kind {
-            Some(0) => Err(StoreError::Unavailable { doing: DOING, cause: "set by the test".into() }.into()),
+            Some(0) => Err(StoreError::Unavailable {
+                doing: DOING,
+                cause: "set by the test".into(),
+            }
+            .into()),
             Some(1) => Err(CommitError::Contended("set by the test".into())),
             Some(2) => Err(lost().into()),
             Some(3) => {
@@ -271,17 +349,30 @@ impl Journal for FlakyJournal {
 
 #[async_trait]
 impl Store for FlakyStore {
-    async fn acquire(&self, node: &NodeName, wanted: u16, lease: Duration) -> Result<Vec<Lease>, StoreError> {
+    async fn acquire(
+        &self,
+        node: &NodeName,
+        wanted: u16,
+        lease: Duration,
+    ) -> Result<Vec<Lease>, StoreError> {
         self.ready("taking partitions").await?;
         self.memory.acquire(node, wanted, lease).await
     }
 
-    async fn adopt_expired(&self, node: &NodeName, lease: Duration) -> Result<Vec<Lease>, StoreError> {
+    async fn adopt_expired(
+        &self,
+        node: &NodeName,
+        lease: Duration,
+    ) -> Result<Vec<Lease>, StoreError> {
         self.ready("adopting partitions").await?;
         self.memory.adopt_expired(node, lease).await
     }
 
-    async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<Vec<PartitionId>, StoreError> {
+    async fn renew(
+        &self,
+        leases: &[Lease],
+        lease: Duration,
+    ) -> Result<Vec<PartitionId>, StoreError> {
         self.ready("renewing leases").await?;
         self.memory.renew(leases, lease).await
     }
@@ -295,7 +386,12 @@ impl Store for FlakyStore {
         self.ready("opening a journal").await?;
         let memory = self.memory.open_journal(lease).await?;
         let opened = self.opened(lease.partition);
-        Ok(Box::new(FlakyJournal { store: self.clone(), lease: lease.clone(), memory, opened }))
+        Ok(Box::new(FlakyJournal {
+            store: self.clone(),
+            lease: lease.clone(),
+            memory,
+            opened,
+        }))
     }
 
     async fn find(&self, ident: &Ident) -> Result<Option<Head>, StoreError> {
@@ -305,7 +401,12 @@ impl Store for FlakyStore {
         found
     }
 
-    async fn records(&self, id: WorkflowId, after: u32, limit: u32) -> Result<Vec<Record>, StoreError> {
+    async fn records(
+        &self,
+        id: WorkflowId,
+        after: u32,
+        limit: u32,
+    ) -> Result<Vec<Record>, StoreError> {
         let records = self.memory.records(id, after, limit).await;
         self.ready("reading records").await?;
         records
@@ -321,7 +422,12 @@ impl Store for FlakyStore {
         self.memory.open_workflows(partition, after, limit).await
     }
 
-    async fn events_after(&self, partition: PartitionId, after: u64, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
+    async fn events_after(
+        &self,
+        partition: PartitionId,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
         self.ready("reading events").await?;
         self.memory.events_after(partition, after, limit).await
     }
@@ -355,8 +461,14 @@ struct BusInner {
 
 impl FlakyBus {
     pub fn new(dice: &Dice, fails_per_mille: u64) -> Self {
-        let inner = BusInner { fails_per_mille, taken: Vec::new() };
-        Self { dice: dice.clone(), inner: Arc::new(Mutex::new(inner)) }
+        let inner = BusInner {
+            fails_per_mille,
+            taken: Vec::new(),
+        };
+        Self {
+            dice: dice.clone(),
+            inner: Arc::new(Mutex::new(inner)),
+        }
     }
 
     /// From now on so many publications in a thousand fail.
@@ -374,10 +486,21 @@ impl FlakyBus {
 impl EventBus for FlakyBus {
     async fn publish(&self, events: &[StoredEvent]) -> Result<(), BusError> {
         tokio::time::sleep(Duration::from_millis(self.dice.roll("bus time", 4))).await;
-        let fails = self.dice.chance("bus", self.inner.lock().unwrap().fails_per_mille);
-        let taken = if fails { self.dice.roll("bus taken", events.len() as u64 + 1) } else { events.len() as u64 };
+        let fails = self
+            .dice
+            .chance("bus", self.inner.lock().unwrap().fails_per_mille);
+        let taken = if fails {
+            self.dice.roll("bus taken", events.len() as u64 + 1)
+        } else {
+            events.len() as u64
+        };
         let mut inner = self.inner.lock().unwrap();
-        inner.taken.extend(events.iter().take(usize::try_from(taken).unwrap_or(usize::MAX)).cloned());
+        inner.taken.extend(
+            events
+                .iter()
+                .take(usize::try_from(taken).unwrap_or(usize::MAX))
+                .cloned(),
+        );
         if fails {
             return Err(BusError::Unacknowledged("set by the test".into()));
         }

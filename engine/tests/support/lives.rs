@@ -43,13 +43,23 @@ impl Spawner for Tasks {
 impl Tasks {
     /// A runtime whose tasks these are.
     pub fn runtime(&self, clock: &SharedClock, seed: u64) -> Runtime {
-        Runtime::new(Arc::new(clock.clone()), Arc::new(SeededEntropy::new(seed)), Arc::new(self.clone()))
+        Runtime::new(
+            Arc::new(clock.clone()),
+            Arc::new(SeededEntropy::new(seed)),
+            Arc::new(self.clone()),
+        )
     }
 
     /// Ends every task where it stands.
     pub fn kill(&self) {
         self.assert_none_panicked();
         self.0.lock().unwrap().abort_all();
+    }
+
+    /// How many tasks have not ended.
+    pub fn alive(&self) -> usize {
+        self.assert_none_panicked();
+        self.0.lock().unwrap().len()
     }
 
     /// No task of the engine has panicked: a step's panic is an outcome, the engine's own is a defect.

@@ -21,7 +21,8 @@ use engine::store::{Change, Status};
 use engine::testing::MemoryStore;
 use engine::workflow::StepError;
 use engine::{
-    Engine, NodeName, Parts, Payload, Runtime, Settings, Start, StartError, Started, Timestamp, View,
+    Engine, NodeName, Parts, Payload, Runtime, Settings, Start, StartError, Started, Timestamp,
+    View,
 };
 use futures_util::future::BoxFuture;
 
@@ -52,7 +53,11 @@ impl World {
     pub fn script(&self, name: &str, scripts: impl IntoIterator<Item = Script>) {
         let mut scripts: Vec<Script> = scripts.into_iter().collect();
         scripts.reverse();
-        self.0.lock().unwrap().scripts.insert(name.to_owned(), scripts);
+        self.0
+            .lock()
+            .unwrap()
+            .scripts
+            .insert(name.to_owned(), scripts);
     }
 
     /// What was attempted, in order: `step` and `undo step`.
@@ -63,7 +68,11 @@ impl World {
     fn next(&self, name: &str) -> Script {
         let mut inner = self.0.lock().unwrap();
         inner.log.push(name.to_owned());
-        inner.scripts.get_mut(name).and_then(Vec::pop).unwrap_or(Script::Done)
+        inner
+            .scripts
+            .get_mut(name)
+            .and_then(Vec::pop)
+            .unwrap_or(Script::Done)
     }
 
     async fn play(&self, name: &str) -> Outcome<u32> {
@@ -128,11 +137,18 @@ impl Compensable for Scripted {
 
 /// `a` then `b` (compensable), `pivot`, `last` (retriable).
 pub fn chain(world: &World, durability: Durability) -> Arc<Definition> {
-    let step = |name| Scripted { name, world: world.clone(), durability };
+    let step = |name| Scripted {
+        name,
+        world: world.clone(),
+        durability,
+    };
     let mut saga = Saga::<u32>::new("chain", 1);
     let a = saga.compensable(step("a"), &saga.input());
     let b = saga.compensable(step("b"), &a);
-    let barrier = Scripted { durability: Durability::Barrier, ..step("pivot") };
+    let barrier = Scripted {
+        durability: Durability::Barrier,
+        ..step("pivot")
+    };
     let (mut saga, pivot) = saga.pivot(barrier, &b);
     let last = saga.retriable(step("last"), &pivot);
     Arc::new(saga.finish(&last).unwrap())
@@ -171,7 +187,10 @@ impl Harness {
             definition: chain(&world, durability),
             store: MemoryStore::new(runtime.clone()),
             bus: Arc::default(),
-            settings: Settings { node: NodeName("test".into()), ..Settings::default() },
+            settings: Settings {
+                node: NodeName("test".into()),
+                ..Settings::default()
+            },
             world,
             runtime,
         }
@@ -207,14 +226,26 @@ impl Harness {
 
     pub async fn settled(&self, engine: &Engine, started: &Started) -> View {
         let deadline = self.runtime.now().after(Duration::from_secs(60));
-        let view = engine.wait(started.view().id, deadline).await.unwrap().unwrap();
-        assert!(view.is_settled(), "not settled within a minute: {:?}", view.state);
+        let view = engine
+            .wait(started.view().id, deadline)
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(
+            view.is_settled(),
+            "not settled within a minute: {:?}",
+            view.state
+        );
         view
     }
 
     /// The event types of the only workflow, in order.
     pub fn kinds(&self) -> Vec<String> {
-        self.store.events().into_iter().map(|event| event.kind).collect()
+        self.store
+            .events()
+            .into_iter()
+            .map(|event| event.kind)
+            .collect()
     }
 }
 

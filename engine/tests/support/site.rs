@@ -8,7 +8,8 @@ use engine::store::{Head, ListFilter, Status, Store as _};
 use engine::testing::MemoryStore;
 use engine::workflow::{Record, StepState, WorkflowState};
 use engine::{
-    CommandError, Engine, NodeName, OpenError, Parts, Payload, Runtime, Settings, Start, StartError, Started, Timestamp, WorkflowId,
+    CommandError, Engine, NodeName, OpenError, Parts, Payload, Runtime, Settings, Start,
+    StartError, Started, Timestamp, WorkflowId,
 };
 
 use super::dice::Dice;
@@ -60,7 +61,10 @@ impl Site {
             effects: Effects::new(&dice, mix.temper),
             store: FlakyStore::new(memory, &dice, mix.trouble),
             bus: FlakyBus::new(&dice, mix.bus_fails),
-            settings: Settings { node: NodeName("test".into()), ..Settings::default() },
+            settings: Settings {
+                node: NodeName("test".into()),
+                ..Settings::default()
+            },
             clock,
             runtime,
             mix,
@@ -92,10 +96,17 @@ impl Site {
             store: Arc::new(self.store.clone()),
             bus: Arc::new(self.bus.clone()),
             definitions: vec![definition(&self.effects, number, self.mix.ahead)],
-            settings: Settings { node: NodeName(node.into()), ..self.settings.clone() },
+            settings: Settings {
+                node: NodeName(node.into()),
+                ..self.settings.clone()
+            },
         };
         match Engine::open(parts).await {
-            Ok(engine) => Ok(Life { number, engine, tasks }),
+            Ok(engine) => Ok(Life {
+                number,
+                engine,
+                tasks,
+            }),
             Err(error) => {
                 self.cut_short.lock().unwrap().insert(number);
                 Err((error, tasks))
@@ -141,10 +152,18 @@ impl Site {
         let result = engine.start(Self::request(key)).await;
         if let Ok(started) = &result {
             let id = started.view().id;
-            let told = *self.acknowledged.lock().unwrap().entry(key.to_owned()).or_insert(id);
+            let told = *self
+                .acknowledged
+                .lock()
+                .unwrap()
+                .entry(key.to_owned())
+                .or_insert(id);
             assert_eq!(told, id, "a repeat under {key} gives the same id");
         }
-        assert!(!matches!(result, Err(StartError::KeyReused(_))), "the request was the same: {result:?}");
+        assert!(
+            !matches!(result, Err(StartError::KeyReused(_))),
+            "the request was the same: {result:?}"
+        );
         result
     }
 
@@ -155,13 +174,22 @@ impl Site {
         self.store.calm();
         self.store.unpoison();
         self.bus.set_fails(0);
-        self.until("it serves", || async { life.engine.is_serving() }).await;
-        self.until("everything has ended", || self.retry_parked(&life.engine)).await;
+        self.until("it serves", || async { life.engine.is_serving() })
+            .await;
+        self.until("everything has ended", || self.retry_parked(&life.engine))
+            .await;
         // What lost starts left behind is cleared at the node's next pulses.
         tokio::time::sleep(Duration::from_secs(30)).await;
-        self.until("everything has ended again", || self.retry_parked(&life.engine)).await;
+        self.until("everything has ended again", || {
+            self.retry_parked(&life.engine)
+        })
+        .await;
         let drained = life.engine.drain(self.after(Duration::from_secs(30))).await;
-        assert_eq!((drained.open, drained.unpublished), (0, 0), "an engine without work drains to nothing");
+        assert_eq!(
+            (drained.open, drained.unpublished),
+            (0, 0),
+            "an engine without work drains to nothing"
+        );
         life.tasks.assert_none_panicked();
     }
 
@@ -182,8 +210,14 @@ impl Site {
         let deadline = self.after(Duration::from_secs(600));
         while !holds().await {
             if self.now() > deadline {
-                let open = self.heads().await.into_iter().filter(|head| !head.status.is_terminal());
-                let open: Vec<_> = open.map(|head| (head.id, head.status, head.reason)).collect();
+                let open = self
+                    .heads()
+                    .await
+                    .into_iter()
+                    .filter(|head| !head.status.is_terminal());
+                let open: Vec<_> = open
+                    .map(|head| (head.id, head.status, head.reason))
+                    .collect();
                 panic!("not within ten minutes: {what}; open: {open:?}");
             }
             tokio::time::sleep(Duration::from_millis(250)).await;
@@ -195,7 +229,11 @@ impl Site {
         let mut heads = Vec::new();
         let mut after = None;
         loop {
-            let filter = ListFilter { after, limit: 500, ..ListFilter::default() };
+            let filter = ListFilter {
+                after,
+                limit: 500,
+                ..ListFilter::default()
+            };
             let page = self.store.memory.list(&filter).await.unwrap();
             heads.extend(page.items);
             match page.next {
@@ -228,10 +266,17 @@ impl Site {
         let mut records: HashMap<WorkflowId, Vec<Record>> = HashMap::new();
         for event in self.store.memory.events() {
             let record: Record = serde_json::from_str(&event.payload).unwrap();
-            assert_eq!((record.seq, record.event.kind()), (event.seq, event.kind.as_str()));
+            assert_eq!(
+                (record.seq, record.event.kind()),
+                (event.seq, event.kind.as_str())
+            );
             records.entry(event.workflow).or_default().push(record);
         }
-        assert_eq!(records.len(), heads.len(), "a row for each journal, and a journal for each row");
+        assert_eq!(
+            records.len(),
+            heads.len(),
+            "a row for each journal, and a journal for each row"
+        );
         let mut states = HashMap::new();
         for head in heads {
             let records = &records[&head.id];
@@ -239,10 +284,21 @@ impl Site {
             let gapless: Vec<u32> = (1..).take(numbers.len()).collect();
             assert_eq!(numbers, gapless, "{}: numbered without a gap", head.id);
             let state = WorkflowState::fold(&definition, records).unwrap().unwrap();
-            assert_eq!((state.status(), state.reason_code()), (head.status, head.reason.as_deref()), "{}", head.id);
-            let is_end = |record: &&Record| matches!(record.event.kind(), "completed" | "compensated");
+            assert_eq!(
+                (state.status(), state.reason_code()),
+                (head.status, head.reason.as_deref()),
+                "{}",
+                head.id
+            );
+            let is_end =
+                |record: &&Record| matches!(record.event.kind(), "completed" | "compensated");
             let ends = records.iter().filter(is_end).count();
-            assert_eq!(ends, usize::from(head.status.is_terminal()), "{}: one end", head.id);
+            assert_eq!(
+                ends,
+                usize::from(head.status.is_terminal()),
+                "{}: one end",
+                head.id
+            );
             states.insert(head.id, state);
         }
         states
@@ -251,7 +307,10 @@ impl Site {
     fn check_acknowledged(&self, heads: &[Head]) {
         let stored: BTreeSet<WorkflowId> = heads.iter().map(|head| head.id).collect();
         for (key, id) in &*self.acknowledged.lock().unwrap() {
-            assert!(stored.contains(id), "the start under {key} was acknowledged as {id} and is not in the store");
+            assert!(
+                stored.contains(id),
+                "the start under {key} was acknowledged as {id} and is not in the store"
+            );
         }
     }
 
@@ -264,9 +323,17 @@ impl Site {
         let mut taken: BTreeMap<(WorkflowId, u32), String> = BTreeMap::new();
         let mut last: HashMap<WorkflowId, u32> = HashMap::new();
         for event in self.bus.taken() {
-            if taken.insert((event.workflow, event.seq), event.payload.to_string()).is_none() {
+            if taken
+                .insert((event.workflow, event.seq), event.payload.to_string())
+                .is_none()
+            {
                 let last = last.entry(event.workflow).or_default();
-                assert_eq!(event.seq, *last + 1, "{}: in order on the bus", event.workflow);
+                assert_eq!(
+                    event.seq,
+                    *last + 1,
+                    "{}: in order on the bus",
+                    event.workflow
+                );
                 *last = event.seq;
             }
         }
@@ -276,10 +343,20 @@ impl Site {
     /// A completed workflow has all its effects and every other one has none.
     fn check_effects(&self, states: &HashMap<WorkflowId, WorkflowState>) {
         let known = self.effects.known();
-        for (id, state) in states.iter().filter(|(_, state)| state.status() == Status::Completed) {
+        for (id, state) in states
+            .iter()
+            .filter(|(_, state)| state.status() == Status::Completed)
+        {
             for node in state.definition().steps() {
-                let standing = known.get(&format!("{id}/{}", node.name)).map(|known| known.standing);
-                assert_eq!(standing, Some(Standing::Held), "{id} is completed without {}", node.name);
+                let standing = known
+                    .get(&format!("{id}/{}", node.name))
+                    .map(|known| known.standing);
+                assert_eq!(
+                    standing,
+                    Some(Standing::Held),
+                    "{id} is completed without {}",
+                    node.name
+                );
             }
         }
         let cut_short = self.cut_short.lock().unwrap();
@@ -298,7 +375,10 @@ impl Site {
             });
             let excused = untold && known.lives.iter().any(|life| cut_short.contains(life));
             let status = state.map(WorkflowState::status);
-            assert!(excused, "{key} is left over: {known:?}, its workflow is {status:?}");
+            assert!(
+                excused,
+                "{key} is left over: {known:?}, its workflow is {status:?}"
+            );
         }
     }
 
@@ -309,7 +389,11 @@ impl Site {
             for step in ["a", "pivot", "d"] {
                 let key = format!("{id}/{step}");
                 let expected = i64::from(state.status() == Status::Completed);
-                assert_eq!(rows.get(&key).copied().unwrap_or(0), expected, "the rows of {key}");
+                assert_eq!(
+                    rows.get(&key).copied().unwrap_or(0),
+                    expected,
+                    "the rows of {key}"
+                );
             }
         }
         let belongs = |key: &String| states.keys().any(|id| key.starts_with(&id.to_string()));

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use engine::Payload;
 use engine::definition::{
-    AnyStep, Attempt, Compensation, Definition, DefinitionBuilder, DefinitionError, Outcome, Phase, Policy, Source,
-    StepIndex, StepSpec,
+    AnyStep, Attempt, Compensation, Definition, DefinitionBuilder, DefinitionError, Outcome, Phase,
+    Policy, Source, StepIndex, StepSpec,
 };
 
 /// A step that does nothing.
@@ -29,8 +29,18 @@ pub fn spec(name: &str, phase: Phase, inputs: &[usize]) -> StepSpec {
         Phase::Compensable => Compensation::Runs,
         Phase::Pivot | Phase::Retriable => Compensation::None { because: "a test" },
     };
-    let inputs = inputs.iter().map(|index| Source::Step(StepIndex(*index))).collect();
-    StepSpec { name: name.to_owned(), phase, compensation, policy: Policy::default(), inputs, step: Arc::new(Inert) }
+    let inputs = inputs
+        .iter()
+        .map(|index| Source::Step(StepIndex(*index)))
+        .collect();
+    StepSpec {
+        name: name.to_owned(),
+        phase,
+        compensation,
+        policy: Policy::default(),
+        inputs,
+        step: Arc::new(Inert),
+    }
 }
 
 /// A definition of these steps whose output is its input.

@@ -7,9 +7,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::Settings;
 use super::client::{Answer, CallError, Client, Order, Payment, Purchase};
 use super::report::{Acknowledged, Check, Progress, Report};
-use super::Settings;
 
 /// One buyer's character, fixed by the crowd's seed and the buyer's number.
 struct Character {
@@ -21,29 +21,63 @@ struct Character {
 impl Character {
     fn of(settings: &Settings, number: usize) -> Self {
         let index = u64::try_from(number).unwrap_or(u64::MAX);
-        let mut dice = StdRng::seed_from_u64(settings.seed ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut dice =
+            StdRng::seed_from_u64(settings.seed ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let repeats = dice.random::<f64>() < settings.repeat_share;
-        let card = if dice.random::<f64>() < settings.declined_share { "tok-declined" } else { "tok-card" };
+        let card = if dice.random::<f64>() < settings.declined_share {
+            "tok-declined"
+        } else {
+            "tok-card"
+        };
         let mut order = settings.order.clone();
         order.payment = Payment::stored(format!("{card}-{number}"));
-        Self { repeats, key: format!("order-{:016x}", dice.random::<u64>()), order }
+        Self {
+            repeats,
+            key: format!("order-{:016x}", dice.random::<u64>()),
+            order,
+        }
     }
 }
 
-/// A whole visit. What happens goes into `report` as it happens, so that a visit that is cut short is not lost.
-pub(super) async fn visit(
-    client: &Client,
-    settings: &Settings,
-    number: usize,
-    progress: &Progress,
-    report: &mut Report,
-    began: Instant,
-) {
-    let character = Character::of(settings, number);
-    let mut attempts = Attempts { deadline: Instant::now() + settings.patience, progress, unavailable: 0 };
-    let result = shop(client, &character, &mut attempts, report, began).await;
-    report.unavailable += attempts.unavailable;
-    if let Err(error) = result {
+/// One of the crowd. What happens goes into a report as it happens, so that a visit that is cut short is not lost.
+pub(super) struct Buyer<'a> {
+    pub client: &'a Client,
+    pub settings: &'a Settings,
+    pub number: usize,
+    pub progress: &'a Progress,
+}
+
+impl Buyer<'_> {
+    /// Gets a token; `None` when there was none to be had.
+    pub async fn arrive(&self, report: &mut Report) -> Option<String> {
+        let mut attempts = self.attempts();
+        let token = attempts.until_answered(|| self.client.anonymous()).await;
+        report.unavailable += attempts.unavailable;
+        token.inspect_err(|error| self.gave_up(error, report)).ok()
+    }
+
+    /// Orders, and waits for what becomes of it.
+    pub async fn buy(&self, token: &str, report: &mut Report, began: Instant) {
+        let character = Character::of(self.settings, self.number);
+        let mut attempts = self.attempts();
+        let result = shop(self.client, token, &character, &mut attempts, report, began).await;
+        report.unavailable += attempts.unavailable;
+        match result {
+            Ok(()) => self.progress.buyer_left(),
+            Err(error) => self.gave_up(&error, report),
+        }
+    }
+
+    fn attempts(&self) -> Attempts<'_> {
+        Attempts {
+            deadline: Instant::now() + self.settings.patience,
+            progress: self.progress,
+            unavailable: 0,
+        }
+    }
+
+    fn gave_up(&self, error: &CallError, report: &mut Report) {
+        self.progress.buyer_left();
         report.count("gave_up");
         if !error.may_pass() {
             report.errors.push(error.to_string());
@@ -53,33 +87,47 @@ pub(super) async fn visit(
 
 async fn shop(
     client: &Client,
+    token: &str,
     character: &Character,
     attempts: &mut Attempts<'_>,
     report: &mut Report,
     began: Instant,
 ) -> Result<(), CallError> {
-    let Character { key, order, repeats } = character;
-    let token = attempts.until_answered(|| client.anonymous()).await?;
+    let Character {
+        key,
+        order,
+        repeats,
+    } = character;
     let clicked = Instant::now();
     let answer = if *repeats {
-        double_click(client, &token, character, attempts, report).await?
+        double_click(client, token, character, attempts, report).await?
     } else {
-        attempts.until_answered(|| client.purchase(&token, key, order)).await?
+        attempts
+            .until_answered(|| client.purchase(token, key, order))
+            .await?
     };
     match answer {
         Answer::Refused { code, .. } => {
             attempts.progress.refused();
             report.times.refused.push(clicked.elapsed());
+            report.refused_at(began.elapsed());
             report.count(&code);
         }
         Answer::Purchase(purchase) => {
-            let (key, order) = (key.clone(), order.clone());
-            let start = Acknowledged { id: purchase.id, token, key, order };
+            let (token, key, order) = (token.to_owned(), key.clone(), order.clone());
+            let start = Acknowledged {
+                id: purchase.id,
+                token,
+                key,
+                order,
+            };
             report.acknowledged.push(start.clone());
             let settled = settled(client, &start, attempts).await?;
             note_outcome(&settled, attempts, report, clicked, began);
             if *repeats {
-                report.repeats.note(repeat_differs(client, &start, attempts).await?);
+                report
+                    .repeats
+                    .note(repeat_differs(client, &start, attempts).await?);
             }
         }
     }
@@ -102,7 +150,12 @@ fn note_outcome(
     } else if settled.state == "PARKED" {
         report.count("parked");
     } else {
-        report.count(settled.reason.as_ref().map_or("turned_back", |reason| &reason.code));
+        report.count(
+            settled
+                .reason
+                .as_ref()
+                .map_or("turned_back", |reason| &reason.code),
+        );
     }
 }
 
@@ -116,7 +169,10 @@ async fn double_click(
     report: &mut Report,
 ) -> Result<Answer, CallError> {
     let Character { key, order, .. } = character;
-    let mut impatient = Attempts { unavailable: 0, ..*attempts };
+    let mut impatient = Attempts {
+        unavailable: 0,
+        ..*attempts
+    };
     let (first, second) = tokio::join!(
         attempts.until_answered(|| client.purchase(token, key, order)),
         impatient.until_answered(|| client.purchase(token, key, order)),
@@ -138,12 +194,18 @@ async fn settled(
     attempts: &mut Attempts<'_>,
 ) -> Result<Purchase, CallError> {
     loop {
-        match attempts.until_answered(|| client.outcome(&start.token, &start.id)).await? {
+        match attempts
+            .until_answered(|| client.outcome(&start.token, &start.id))
+            .await?
+        {
             Some(purchase) if purchase.is_settled() => return Ok(purchase),
             Some(_) if Instant::now() < attempts.deadline => {}
             Some(purchase) => {
                 let detail = format!("purchase {} is still {}", purchase.id, purchase.state);
-                return Err(CallError::Unavailable { retry_after: Duration::ZERO, detail });
+                return Err(CallError::Unavailable {
+                    retry_after: Duration::ZERO,
+                    detail,
+                });
             }
             None => {
                 let body = format!("purchase {} was acknowledged and is not there", start.id);
@@ -158,12 +220,15 @@ async fn repeat_differs(
     start: &Acknowledged,
     attempts: &mut Attempts<'_>,
 ) -> Result<Option<String>, CallError> {
-    let answer = attempts.until_answered(|| client.purchase(&start.token, &start.key, &start.order)).await?;
+    let answer = attempts
+        .until_answered(|| client.purchase(&start.token, &start.key, &start.order))
+        .await?;
     Ok(match answer {
         Answer::Purchase(purchase) => differ(&start.id, &purchase.id, &start.key),
-        Answer::Refused { code, .. } => {
-            Some(format!("key {} named purchase {} and is now refused as {code}", start.key, start.id))
-        }
+        Answer::Refused { code, .. } => Some(format!(
+            "key {} named purchase {} and is now refused as {code}",
+            start.key, start.id
+        )),
     })
 }
 
@@ -172,17 +237,38 @@ fn differ(one: &str, other: &str, key: &str) -> Option<String> {
 }
 
 /// The purchase is found, and a repeat of its start names it.
-pub(super) async fn check_one(client: &Client, start: &Acknowledged, patience: Duration, check: &mut Check) {
+pub(super) async fn check_one(
+    client: &Client,
+    start: &Acknowledged,
+    patience: Duration,
+    check: &mut Check,
+) {
     let progress = Progress::default();
-    let mut attempts = Attempts { deadline: Instant::now() + patience, progress: &progress, unavailable: 0 };
-    let found = attempts.until_answered(|| client.outcome(&start.token, &start.id)).await;
+    let mut attempts = Attempts {
+        deadline: Instant::now() + patience,
+        progress: &progress,
+        unavailable: 0,
+    };
+    let found = attempts
+        .until_answered(|| client.outcome(&start.token, &start.id))
+        .await;
     check.note(match found {
         Ok(Some(_)) => None,
-        Ok(None) => Some(format!("purchase {} was acknowledged and is not there", start.id)),
-        Err(error) => Some(format!("purchase {} could not be asked for: {error}", start.id)),
+        Ok(None) => Some(format!(
+            "purchase {} was acknowledged and is not there",
+            start.id
+        )),
+        Err(error) => Some(format!(
+            "purchase {} could not be asked for: {error}",
+            start.id
+        )),
     });
     let differs = repeat_differs(client, start, &mut attempts).await;
-    check.note(differs.unwrap_or_else(|error| Some(format!("key {} could not be repeated: {error}", start.key))));
+    check.note(
+        differs.unwrap_or_else(|error| {
+            Some(format!("key {} could not be repeated: {error}", start.key))
+        }),
+    );
 }
 
 /// Asking again while the other side is away, until a deadline.

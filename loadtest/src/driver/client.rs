@@ -42,7 +42,10 @@ impl Payment {
     /// A stored token.
     #[must_use]
     pub fn stored(token: impl Into<String>) -> Self {
-        Self { method: "stored", token: token.into() }
+        Self {
+            method: "stored",
+            token: token.into(),
+        }
     }
 }
 
@@ -170,22 +173,36 @@ impl Client {
             .redirect(redirect::Policy::none())
             .retry(reqwest::retry::never())
             .build()?;
-        Ok(Self { http, base_url: base_url.trim_end_matches('/').to_owned() })
+        Ok(Self {
+            http,
+            base_url: base_url.trim_end_matches('/').to_owned(),
+        })
     }
 
     /// A new buyer's token.
     pub async fn anonymous(&self) -> Result<String, CallError> {
-        let response = send(self.http.post(format!("{}/v1/auth/anonymous", self.base_url))).await?;
+        let response = send(
+            self.http
+                .post(format!("{}/v1/auth/anonymous", self.base_url)),
+        )
+        .await?;
         match response.status() {
-            StatusCode::CREATED => {
-                response.json().await.map(|issued: IssuedToken| issued.token).map_err(unread)
-            }
+            StatusCode::CREATED => response
+                .json()
+                .await
+                .map(|issued: IssuedToken| issued.token)
+                .map_err(unread),
             _ => Err(unusable(response).await),
         }
     }
 
     /// Starts a purchase.
-    pub async fn purchase(&self, token: &str, key: &str, order: &Order) -> Result<Answer, CallError> {
+    pub async fn purchase(
+        &self,
+        token: &str,
+        key: &str,
+        order: &Order,
+    ) -> Result<Answer, CallError> {
         let request = self
             .http
             .post(format!("{}/v1/purchases", self.base_url))
@@ -218,7 +235,11 @@ async fn send(request: RequestBuilder) -> Result<Response, CallError> {
 
 /// A body that broke off may come whole the next time; one that makes no sense will not.
 fn unread(error: reqwest::Error) -> CallError {
-    if error.is_decode() { unexpected(200, &error.to_string()) } else { CallError::Transport(error) }
+    if error.is_decode() {
+        unexpected(200, &error.to_string())
+    } else {
+        CallError::Transport(error)
+    }
 }
 
 async fn refusal(response: Response) -> Result<Answer, CallError> {
@@ -226,8 +247,16 @@ async fn refusal(response: Response) -> Result<Answer, CallError> {
     let body = response.text().await.map_err(CallError::Transport)?;
     match serde_json::from_str::<Problem>(&body) {
         Ok(problem) => {
-            let code = problem.kind.rsplit('/').next().unwrap_or_default().to_owned();
-            Ok(Answer::Refused { code, detail: problem.detail })
+            let code = problem
+                .kind
+                .rsplit('/')
+                .next()
+                .unwrap_or_default()
+                .to_owned();
+            Ok(Answer::Refused {
+                code,
+                detail: problem.detail,
+            })
         }
         Err(_) => Err(unexpected(status, &body)),
     }
@@ -241,16 +270,24 @@ async fn unusable(response: Response) -> CallError {
     };
     if status == StatusCode::SERVICE_UNAVAILABLE {
         let detail = serde_json::from_str::<Problem>(&body).map_or(body, |problem| problem.detail);
-        return CallError::Unavailable { retry_after, detail };
+        return CallError::Unavailable {
+            retry_after,
+            detail,
+        };
     }
     unexpected(status.as_u16(), &body)
 }
 
 fn unexpected(status: u16, body: &str) -> CallError {
-    CallError::Unexpected { status, body: body.chars().take(BODY_SHOWN_CHARS_MAX).collect() }
+    CallError::Unexpected {
+        status,
+        body: body.chars().take(BODY_SHOWN_CHARS_MAX).collect(),
+    }
 }
 
 fn retry_after(headers: &HeaderMap) -> Duration {
-    let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    let seconds = headers
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
     Duration::from_secs(seconds.unwrap_or(1)).min(RETRY_AFTER_MAX)
 }

@@ -8,14 +8,15 @@ mod client;
 mod report;
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use buyer::Buyer;
 pub use client::{Answer, CallError, Client, Order, OrderLine, Payment, Purchase, Reason};
 pub use report::{Acknowledged, Check, Progress, Report, Snapshot, Times, percentile_ms};
 
@@ -48,51 +49,112 @@ pub enum DriverError {
     Client(#[source] reqwest::Error),
 }
 
-/// Lets all buyers come and go. Ends early, with what happened so far, when `stop` turns true.
+/// Lets all buyers come and go. First each gets its token, then the rush begins: that is where times are measured from.
+/// Ends early, with what happened so far, when `stop` turns true.
 pub async fn run(
     settings: &Settings,
     progress: &Arc<Progress>,
     stop: &watch::Receiver<bool>,
 ) -> Result<Report, DriverError> {
-    let client = Client::new(&settings.base_url, settings.in_flight.get()).map_err(DriverError::Client)?;
-    let next = Arc::new(AtomicUsize::new(0));
+    let client =
+        Client::new(&settings.base_url, settings.in_flight.get()).map_err(DriverError::Client)?;
+    let crowd = Crowd {
+        client,
+        settings: Arc::new(settings.clone()),
+        progress: Arc::clone(progress),
+        stop: stop.clone(),
+    };
+    let tokens: Arc<Vec<OnceLock<String>>> =
+        Arc::new((0..settings.buyers).map(|_| OnceLock::new()).collect());
+    let mut report = crowd
+        .each_buyer(Instant::now(), &tokens, Part::Arrive)
+        .await;
     let began = Instant::now();
-    let mut workers = JoinSet::new();
-    for _ in 0..settings.in_flight.get().min(settings.buyers) {
-        let (client, settings) = (client.clone(), settings.clone());
-        let (next, progress, stop) = (Arc::clone(&next), Arc::clone(progress), stop.clone());
-        workers.spawn(async move { serve_buyers(&client, &settings, &next, &progress, stop, began).await });
-    }
-    let mut report = Report::default();
-    while let Some(finished) = workers.join_next().await {
-        match finished {
-            Ok(part) => report.merge(part),
-            Err(error) => report.errors.push(format!("a worker of the driver failed: {error}")),
-        }
-    }
+    report.merge(crowd.each_buyer(began, &tokens, Part::Buy).await);
     report.elapsed = began.elapsed();
     Ok(report)
 }
 
-/// One worker: buyer after buyer, until none is left.
-async fn serve_buyers(
-    client: &Client,
-    settings: &Settings,
-    next: &AtomicUsize,
-    progress: &Progress,
-    mut stop: watch::Receiver<bool>,
-    began: Instant,
-) -> Report {
-    let mut report = Report::default();
-    loop {
-        let number = next.fetch_add(1, Ordering::Relaxed);
-        if number >= settings.buyers || *stop.borrow() {
-            return report;
+/// What all workers share.
+#[derive(Clone)]
+struct Crowd {
+    client: Client,
+    settings: Arc<Settings>,
+    progress: Arc<Progress>,
+    stop: watch::Receiver<bool>,
+}
+
+/// What a buyer does, in order.
+#[derive(Clone, Copy)]
+enum Part {
+    /// It gets its token.
+    Arrive,
+    /// It buys, unless it got no token.
+    Buy,
+}
+
+impl Crowd {
+    /// Every buyer does this part, so many at a time.
+    async fn each_buyer(
+        &self,
+        began: Instant,
+        tokens: &Arc<Vec<OnceLock<String>>>,
+        part: Part,
+    ) -> Report {
+        let next = Arc::new(AtomicUsize::new(0));
+        let mut workers = JoinSet::new();
+        for _ in 0..self.settings.in_flight.get().min(self.settings.buyers) {
+            let (crowd, next, tokens) = (self.clone(), Arc::clone(&next), Arc::clone(tokens));
+            workers.spawn(async move { crowd.work(&next, &tokens, part, began).await });
         }
-        let visit = buyer::visit(client, settings, number, progress, &mut report, began);
-        tokio::select! {
-            () = visit => progress.buyer_left(),
-            () = stopped(&mut stop) => return report,
+        let mut report = Report::default();
+        while let Some(finished) = workers.join_next().await {
+            match finished {
+                Ok(part) => report.merge(part),
+                Err(error) => report
+                    .errors
+                    .push(format!("a worker of the driver failed: {error}")),
+            }
+        }
+        report
+    }
+
+    /// One worker: buyer after buyer, until none is left.
+    async fn work(
+        mut self,
+        next: &AtomicUsize,
+        tokens: &[OnceLock<String>],
+        part: Part,
+        began: Instant,
+    ) -> Report {
+        let mut report = Report::default();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(token) = tokens.get(number).filter(|_| !*self.stop.borrow()) else {
+                return report;
+            };
+            let buyer = Buyer {
+                client: &self.client,
+                settings: &self.settings,
+                number,
+                progress: &self.progress,
+            };
+            let act = async {
+                match (part, token.get()) {
+                    (Part::Arrive, _) => {
+                        if let Some(issued) = buyer.arrive(&mut report).await {
+                            // Nobody else fills this place.
+                            let _ = token.set(issued);
+                        }
+                    }
+                    (Part::Buy, Some(token)) => buyer.buy(token, &mut report, began).await,
+                    (Part::Buy, None) => {}
+                }
+            };
+            tokio::select! {
+                () = act => {}
+                () = stopped(&mut self.stop) => return report,
+            }
         }
     }
 }
@@ -126,7 +188,9 @@ pub async fn check_acknowledged(
     while let Some(finished) = workers.join_next().await {
         match finished {
             Ok(part) => check.merge(part),
-            Err(error) => check.violations.push(format!("a worker of the driver failed: {error}")),
+            Err(error) => check
+                .violations
+                .push(format!("a worker of the driver failed: {error}")),
         }
     }
     Ok(check)

@@ -50,7 +50,11 @@ impl Progress {
     }
 
     pub(super) fn settled(&self, completed: bool) {
-        let counter = if completed { &self.completed } else { &self.turned_back };
+        let counter = if completed {
+            &self.completed
+        } else {
+            &self.turned_back
+        };
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -121,6 +125,8 @@ pub struct Report {
     pub times: Times,
     /// From the first request to the last completion.
     pub completed_within: Duration,
+    /// The first and the last refusal, from the first request on.
+    pub refused_between: Option<(Duration, Duration)>,
     /// From the first request to the last answer.
     pub elapsed: Duration,
     /// Answers that no buyer should see.
@@ -134,6 +140,11 @@ impl Report {
         *self.purchases.entry(outcome.replace('-', "_")).or_default() += 1;
     }
 
+    pub(super) fn refused_at(&mut self, at: Duration) {
+        let first = self.refused_between.map_or(at, |(first, _)| first);
+        self.refused_between = Some((first, at));
+    }
+
     pub(super) fn merge(&mut self, other: Self) {
         for (outcome, count) in other.purchases {
             *self.purchases.entry(outcome).or_default() += count;
@@ -143,6 +154,10 @@ impl Report {
         self.times.completed.extend(other.times.completed);
         self.times.refused.extend(other.times.refused);
         self.completed_within = self.completed_within.max(other.completed_within);
+        self.refused_between = match (self.refused_between, other.refused_between) {
+            (Some(one), Some(other)) => Some((one.0.min(other.0), one.1.max(other.1))),
+            (one, other) => one.or(other),
+        };
         self.errors.extend(other.errors);
         self.unavailable += other.unavailable;
     }
@@ -158,8 +173,12 @@ impl Report {
 #[must_use]
 pub fn percentile_ms(durations: &mut [Duration], percent: usize) -> f64 {
     durations.sort_unstable();
-    let rank = (durations.len() * percent.min(100)).div_ceil(100).saturating_sub(1);
-    durations.get(rank).map_or(0.0, |duration| duration.as_secs_f64() * 1_000.0)
+    let rank = (durations.len() * percent.min(100))
+        .div_ceil(100)
+        .saturating_sub(1);
+    durations
+        .get(rank)
+        .map_or(0.0, |duration| duration.as_secs_f64() * 1_000.0)
 }
 
 #[cfg(test)]
@@ -170,7 +189,10 @@ mod tests {
     fn percentiles_are_of_the_nearest_rank() {
         let mut durations: Vec<Duration> = (1..=200).rev().map(Duration::from_millis).collect();
         for (percent, expected_ms) in [(0, 1.0), (50, 100.0), (99, 198.0), (100, 200.0)] {
-            assert!((percentile_ms(&mut durations, percent) - expected_ms).abs() < 1e-6, "p{percent}");
+            assert!(
+                (percentile_ms(&mut durations, percent) - expected_ms).abs() < 1e-6,
+                "p{percent}"
+            );
         }
         assert!(percentile_ms(&mut [], 50).abs() < f64::EPSILON);
     }

@@ -1,0 +1,213 @@
+//! What a driver attempts, and what it makes of the outcomes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Driver;
+use crate::definition::{Attempt, Outcome, Phase as StepPhase, StepIndex};
+use crate::executor::attempt::{Ended, Work};
+use crate::payload::Payload;
+use crate::runtime::Timestamp;
+use crate::workflow::{
+    AfterFailure, Direction, Event, Failure, PlannedAttempt, StepError, StepState, Undo,
+};
+
+impl Driver {
+    pub(super) fn begin(&mut self, planned: &PlannedAttempt) {
+        let node = self.state.definition().step(planned.step);
+        let inputs: Option<Vec<Payload>> = node
+            .inputs
+            .iter()
+            .map(|source| self.state.value_of(*source).cloned())
+            .collect();
+        let output = match (planned.direction, &self.state.steps[planned.step.0].action) {
+            (Direction::Backward, StepState::Done { output, .. }) => Some(output.clone()),
+            _ => None,
+        };
+        let key = (planned.step, planned.direction, planned.number);
+        let work = Work {
+            runtime: self.context.runtime.clone(),
+            definition: Arc::clone(self.state.definition()),
+            step: planned.step,
+            attempt: Attempt {
+                workflow: self.id,
+                step: Arc::clone(&node.name),
+                direction: planned.direction,
+                number: planned.number,
+                epoch: self.context.epoch,
+            },
+            inputs: inputs.expect("a step is attempted only when what it needs is done"),
+            output,
+            ask_first: planned.effect_may_exist || self.inherited.contains(&key),
+        };
+        self.acting.insert(planned.step);
+        self.attempts.push(work.begin());
+    }
+
+    pub(super) fn attempt_ended(&mut self, ended: Ended) {
+        self.acting.remove(&ended.step);
+        if !self.is_expected(&ended) {
+            return;
+        }
+        let step = self.state.definition().step(ended.step).name.to_string();
+        match ended.direction {
+            Direction::Forward => self.action_ended(step, ended),
+            Direction::Backward => self.compensation_ended(step, ended),
+        }
+    }
+
+    /// An attempt that ends after the workflow moved on changes nothing.
+    pub(super) fn is_expected(&self, ended: &Ended) -> bool {
+        let progress = &self.state.steps[ended.step.0];
+        match ended.direction {
+            Direction::Forward => matches!(
+                progress.action,
+                StepState::Attempting { attempt, .. } if attempt == ended.number
+            ),
+            Direction::Backward => {
+                matches!(progress.undo, Undo::Attempting { attempt, .. } if attempt == ended.number)
+            }
+        }
+    }
+
+    pub(super) fn action_ended(&mut self, step: String, ended: Ended) {
+        let attempt = ended.number;
+        match ended.outcome {
+            Outcome::Done { output, changes } => {
+                if !changes.is_empty() {
+                    self.rows_pending.insert(ended.step);
+                }
+                self.record(
+                    Event::StepDone {
+                        step,
+                        attempt,
+                        output,
+                    },
+                    changes,
+                );
+            }
+            Outcome::Refused(refusal) => {
+                let effect_may_exist = false;
+                self.record(
+                    Event::StepRefused {
+                        step,
+                        attempt,
+                        refusal,
+                        effect_may_exist,
+                    },
+                    Vec::new(),
+                );
+            }
+            Outcome::Unknown(error) => {
+                let then = self.after_failure(ended.step, attempt, Failure::Unknown, None);
+                let failure = Failure::Unknown;
+                self.record(
+                    Event::AttemptFailed {
+                        step,
+                        attempt,
+                        failure,
+                        error,
+                        then,
+                    },
+                    Vec::new(),
+                );
+            }
+            Outcome::Retry { error, after } => {
+                let failure = Failure::NoEffect;
+                let then = if self.durable.is_none() && self.appending.is_none() {
+                    self.unavailable.get_or_insert(error.clone());
+                    AfterFailure::TurnBack
+                } else {
+                    self.after_failure(ended.step, attempt, failure, after)
+                };
+                self.record(
+                    Event::AttemptFailed {
+                        step,
+                        attempt,
+                        failure,
+                        error,
+                        then,
+                    },
+                    Vec::new(),
+                );
+            }
+        }
+    }
+
+    pub(super) fn compensation_ended(&mut self, step: String, ended: Ended) {
+        let attempt = ended.number;
+        let (error, after) = match ended.outcome {
+            Outcome::Done { changes, .. } => {
+                return self.record(Event::CompensationDone { step, attempt }, changes);
+            }
+            Outcome::Refused(refusal) => {
+                let error = StepError::new(refusal.code, refusal.message);
+                let then = AfterFailure::Park;
+                return self.record(
+                    Event::CompensationFailed {
+                        step,
+                        attempt,
+                        error,
+                        then,
+                    },
+                    Vec::new(),
+                );
+            }
+            Outcome::Unknown(error) => (error, None),
+            Outcome::Retry { error, after } => (error, after),
+        };
+        let then = match self.delay(ended.step, attempt, after) {
+            Some(instant) => AfterFailure::RetryAt(instant),
+            None => AfterFailure::Park,
+        };
+        self.record(
+            Event::CompensationFailed {
+                step,
+                attempt,
+                error,
+                then,
+            },
+            Vec::new(),
+        );
+    }
+
+    /// What follows a failed attempt at an action.
+    pub(super) fn after_failure(
+        &self,
+        step: StepIndex,
+        attempt: u32,
+        failure: Failure,
+        pause: Option<Duration>,
+    ) -> AfterFailure {
+        if let Some(instant) = self.delay(step, attempt, pause) {
+            return AfterFailure::RetryAt(instant);
+        }
+        let earlier = matches!(
+            self.state.steps[step.0].action,
+            StepState::Attempting {
+                effect_may_exist: true,
+                ..
+            }
+        );
+        match self.state.definition().step(step).phase {
+            StepPhase::Compensable => AfterFailure::TurnBack,
+            StepPhase::Pivot if failure == Failure::NoEffect && !earlier => AfterFailure::TurnBack,
+            StepPhase::Pivot | StepPhase::Retriable => AfterFailure::Park,
+        }
+    }
+
+    /// When the attempt after this one begins; `None` when retries have ended.
+    pub(super) fn delay(
+        &self,
+        step: StepIndex,
+        attempt: u32,
+        at_least: Option<Duration>,
+    ) -> Option<Timestamp> {
+        let policy = &self.state.definition().step(step).policy;
+        let delay = policy
+            .retry
+            .delay_after(attempt, self.context.runtime.next_u64())?;
+        let delay = delay.max(at_least.unwrap_or_default());
+        Some(self.context.runtime.now().after(delay))
+    }
+}

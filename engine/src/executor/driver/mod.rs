@@ -1,0 +1,414 @@
+//! Drives one workflow: plan, attempt, record, append, and again, until nothing is left to do here.
+//!
+//! The driver holds two states: `durable`, what the journal has acknowledged, and `state`, which also has the records that
+//! are still pending. Attempts of replayable steps run ahead of the journal; a barrier waits for it. A workflow of which
+//! nothing is durable is not owed patience: a "no" or a step that can't be attempted undoes what was done and leaves no trace.
+
+mod attempts;
+mod outside;
+mod records;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+
+use super::attempt::Ended;
+use super::busy::Busy;
+use super::registry::{Command, Registry, Stage};
+use crate::definition::{Durability, StepIndex};
+use crate::engine::{CommandError, View};
+use crate::ids::{Epoch, WorkflowId};
+use crate::journal::{AppendError, JournalHandle, Staged};
+use crate::metrics::Metrics;
+use crate::runtime::{Runtime, Timestamp};
+use crate::store::Head;
+use crate::workflow::{
+    Direction, Event, Phase, Plan, PlannedAttempt, Record, StepError, StepState, Undo,
+    WorkflowState, plan,
+};
+
+/// What a driver needs of its partition and node.
+#[derive(Clone)]
+pub(crate) struct DriverContext {
+    pub(crate) runtime: Runtime,
+    pub(crate) epoch: Epoch,
+    pub(crate) journal: JournalHandle,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) registry: Arc<Registry>,
+    /// Turns true when the partition is no longer ours.
+    pub(crate) closed: watch::Receiver<bool>,
+    /// While true, no attempt begins.
+    pub(crate) paused: watch::Receiver<bool>,
+    pub(crate) busy: Arc<Busy>,
+    /// Where a workflow goes that was lost before it was durable.
+    pub(crate) leftovers: mpsc::UnboundedSender<Leftover>,
+}
+
+/// A workflow that lost its partition before anyone knew it to be durable. What it may have done is undone once it is known
+/// not to be in the journal.
+pub(crate) struct Leftover {
+    pub(crate) head: Head,
+    pub(crate) state: WorkflowState,
+    pub(crate) staged: Vec<Staged>,
+}
+
+/// Where a workflow comes from.
+pub(crate) enum Origin {
+    /// It is being started with this record: nothing is durable.
+    Start(Record),
+    /// It was folded from the journal.
+    Journal,
+    /// Its start was lost with these records: nothing is durable, and it turns back.
+    Leftover(Vec<Staged>),
+}
+
+/// The ends of a workflow's channels that its driver holds.
+pub(crate) struct Ends {
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) stage: watch::Sender<Stage>,
+}
+
+/// The entry that the writer has in hand.
+struct Appending {
+    reply: oneshot::Receiver<Result<(), AppendError>>,
+    staged: Vec<Staged>,
+    /// The state once the entry is durable.
+    state: WorkflowState,
+}
+
+/// The driver's next step.
+enum Next {
+    Continue,
+    End { remember: bool },
+}
+
+/// One workflow, being driven.
+pub(crate) struct Driver {
+    context: DriverContext,
+    id: WorkflowId,
+    head: Head,
+    state: WorkflowState,
+    durable: Option<WorkflowState>,
+    pending: Vec<Staged>,
+    appending: Option<Appending>,
+    attempts: FuturesUnordered<BoxFuture<'static, Ended>>,
+    acting: HashSet<StepIndex>,
+    /// Attempts that the journal names and that another life of this workflow may have made.
+    inherited: HashSet<(StepIndex, Direction, u32)>,
+    /// Steps whose rows are not durable yet: what needs them waits.
+    rows_pending: HashSet<StepIndex>,
+    replies: Vec<(u32, oneshot::Sender<Result<View, CommandError>>)>,
+    commands: mpsc::Receiver<Command>,
+    stage: watch::Sender<Stage>,
+    /// Turning back because nothing could be attempted, not because something said no.
+    unavailable: Option<StepError>,
+    busy: bool,
+    /// The journal gave the workflow back: nothing more can be done here.
+    gone: bool,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        context: DriverContext,
+        head: Head,
+        state: WorkflowState,
+        origin: Origin,
+        ends: Ends,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Self {
+        let is_leftover = matches!(origin, Origin::Leftover(_));
+        let (durable, inherited, pending) = match origin {
+            Origin::Start(record) => {
+                let first = Staged {
+                    record,
+                    changes: Vec::new(),
+                };
+                (None, HashSet::new(), vec![first])
+            }
+            Origin::Journal => (Some(state.clone()), under_way(&state), Vec::new()),
+            Origin::Leftover(staged) => (None, under_way(&state), staged),
+        };
+        let mut driver = Self {
+            context,
+            id: head.id,
+            head,
+            state,
+            durable,
+            pending,
+            appending: None,
+            attempts: FuturesUnordered::new(),
+            acting: HashSet::new(),
+            inherited,
+            rows_pending: HashSet::new(),
+            replies: Vec::new(),
+            commands: ends.commands,
+            stage: ends.stage,
+            unavailable: None,
+            busy: false,
+            gone: false,
+            _permit: permit,
+        };
+        if is_leftover {
+            driver.turn_back_leftover();
+        }
+        driver
+    }
+
+    /// A lost start turns back: nothing of it is durable, and what it did must be undone. Steps behind a barrier have not
+    /// begun, whatever their intent says.
+    fn turn_back_leftover(&mut self) {
+        let definition = Arc::clone(self.state.definition());
+        for staged in &mut self.pending {
+            staged.record.starts.retain(|intent| {
+                let step = definition
+                    .index_of(&intent.step)
+                    .map(|index| definition.step(index));
+                step.is_some_and(|step| step.policy.durability == Durability::Replayable)
+            });
+        }
+        let records = self.pending.iter().map(|staged| &staged.record);
+        let Ok(Some(state)) = WorkflowState::fold(&definition, records) else {
+            tracing::error!(workflow.id = %self.id, "a lost start does not fold");
+            self.gone = true;
+            return;
+        };
+        self.state = state;
+        self.inherited = under_way(&self.state);
+        let error = StepError::new(
+            "start-lost",
+            "the node lost its partition while it started this workflow",
+        );
+        self.unavailable = Some(error.clone());
+        let event = Event::CompensationRequested {
+            actor: "engine".to_owned(),
+            reason: error.message,
+        };
+        if self.fits(&event) {
+            self.record(event, Vec::new());
+        }
+    }
+
+    /// Drives the workflow until it is settled, discarded, or its partition is lost.
+    pub(crate) async fn run(mut self) {
+        if self.durable.is_some() {
+            self.publish();
+        }
+        let remember = loop {
+            match self.advance().await {
+                // A command that came while the workflow settled is heard before it leaves memory.
+                Next::End { remember } => match self.commands.try_recv() {
+                    Ok(command) => self.command(command),
+                    Err(_) => break remember,
+                },
+                Next::Continue => {}
+            }
+            if *self.context.closed.borrow() {
+                self.partition_lost();
+            }
+            if self.gone {
+                break false;
+            }
+            self.wait().await;
+        };
+        if self.busy {
+            self.context.busy.leave();
+        }
+        if self
+            .durable
+            .as_ref()
+            .is_some_and(|state| state.status().is_terminal() || is_parked(state))
+        {
+            self.context.metrics.settled.add(1);
+        }
+        self.commands.close();
+        self.context.registry.retire(self.id, remember);
+        while let Ok(command) = self.commands.try_recv() {
+            let _gone = command.reply.send(Err(CommandError::Conflict(
+                "the workflow settled at this moment: look at it and decide again".to_owned(),
+            )));
+        }
+    }
+
+    /// Waits for whatever comes first: an attempt's end, the journal, a command, a due attempt, the end of a pause.
+    async fn wait(&mut self) {
+        let due = self.next_due();
+        let runtime = self.context.runtime.clone();
+        let until_due = async {
+            match due {
+                Some(instant) => runtime.sleep_until(instant).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = turns_true(&mut self.context.closed) => {}
+            Some(ended) = self.attempts.next() => self.attempt_ended(ended),
+            result = append_answer(&mut self.appending) => self.appended(result),
+            Some(command) = self.commands.recv() => self.command(command),
+            Ok(()) = self.context.paused.changed() => {}
+            () = until_due => {}
+        }
+    }
+
+    /// Does everything that can be done without waiting.
+    async fn advance(&mut self) -> Next {
+        self.end_if_done();
+        if let Some(next) = self.settle() {
+            return next;
+        }
+        let blocked = self.make_due_attempts();
+        if self.should_append(blocked) {
+            self.append().await;
+        }
+        self.note_busy();
+        Next::Continue
+    }
+
+    fn plan(&self) -> Plan {
+        plan(&self.state, &|step| self.acting.contains(&step))
+    }
+
+    /// Records the event that ends the workflow, when nothing is left to do.
+    fn end_if_done(&mut self) {
+        if let Some(end) = self.plan().end {
+            self.record(end, Vec::new());
+        }
+        // First attempts may be due that no record names: a compensation waited for an attempt that died with another owner.
+        if !self.plan().starts.is_empty() {
+            self.record(
+                Event::Resumed {
+                    epoch: self.context.epoch,
+                },
+                Vec::new(),
+            );
+        }
+    }
+
+    /// Whether the driver has nothing left to do here.
+    fn settle(&mut self) -> Option<Next> {
+        if let (None, None, Phase::Compensated { .. }) =
+            (&self.durable, &self.appending, &self.state.phase)
+        {
+            self.discard();
+            return Some(Next::End { remember: false });
+        }
+        let quiet = self.pending.is_empty() && self.appending.is_none() && self.attempts.is_empty();
+        let over = self.state.status().is_terminal() || is_parked(&self.state);
+        (quiet && over).then_some(Next::End { remember: true })
+    }
+
+    /// Begins every attempt that is due and allowed. Returns whether one waits for the journal.
+    fn make_due_attempts(&mut self) -> bool {
+        // Busy first, then the look: who pauses sees either that we are busy or that we saw the pause.
+        self.set_busy(true);
+        if *self.context.paused.borrow_and_update() {
+            return true;
+        }
+        let now = self.context.runtime.now();
+        let mut blocked = false;
+        for planned in self.plan().resumes {
+            if planned.not_before > now {
+                // A workflow that waits must be durable: it may wait for long.
+                blocked = true;
+            } else if self.must_wait_for_journal(&planned) {
+                blocked = true;
+            } else {
+                self.begin(&planned);
+            }
+        }
+        blocked
+    }
+
+    fn must_wait_for_journal(&self, planned: &PlannedAttempt) -> bool {
+        let all_durable = self.pending.is_empty() && self.appending.is_none();
+        if all_durable && self.durable.is_some() {
+            return false;
+        }
+        let node = self.state.definition().step(planned.step);
+        match planned.direction {
+            // What was never durable is undone without a trace; what is durable turns back durably first.
+            Direction::Backward => self.durable.is_some() || self.appending.is_some(),
+            Direction::Forward => {
+                node.policy.durability == Durability::Barrier
+                    || node
+                        .needs
+                        .iter()
+                        .any(|need| self.rows_pending.contains(need))
+            }
+        }
+    }
+
+    fn next_due(&self) -> Option<Timestamp> {
+        if *self.context.paused.borrow() {
+            return None;
+        }
+        let now = self.context.runtime.now();
+        let waiting = self
+            .plan()
+            .resumes
+            .into_iter()
+            .map(|planned| planned.not_before);
+        waiting.filter(|instant| *instant > now).min()
+    }
+
+    /// Pending records go to the journal when something waits for them or nothing else is about to add to them.
+    fn should_append(&self, blocked: bool) -> bool {
+        !self.pending.is_empty()
+            && self.appending.is_none()
+            && (blocked || self.attempts.is_empty())
+    }
+
+    fn note_busy(&mut self) {
+        let busy =
+            !self.pending.is_empty() || self.appending.is_some() || !self.attempts.is_empty();
+        self.set_busy(busy);
+    }
+
+    fn set_busy(&mut self, busy: bool) {
+        if busy != self.busy {
+            self.busy = busy;
+            if busy {
+                self.context.busy.enter();
+            } else {
+                self.context.busy.leave();
+            }
+        }
+    }
+}
+
+/// The answer of the journal to the entry it has in hand; never completes when it has none.
+async fn append_answer(appending: &mut Option<Appending>) -> Result<(), AppendError> {
+    match appending {
+        Some(appending) => (&mut appending.reply)
+            .await
+            .unwrap_or(Err(AppendError::Lost)),
+        None => std::future::pending().await,
+    }
+}
+
+/// Completes once the value is true, or nobody can set it any more.
+async fn turns_true(value: &mut watch::Receiver<bool>) {
+    let _true_or_gone = value.wait_for(|value| *value).await;
+}
+
+fn is_parked(state: &WorkflowState) -> bool {
+    matches!(state.phase, Phase::Parked { .. })
+}
+
+/// The attempts that may have begun in another life of the workflow.
+fn under_way(state: &WorkflowState) -> HashSet<(StepIndex, Direction, u32)> {
+    let mut found = HashSet::new();
+    for (index, progress) in state.steps.iter().enumerate() {
+        if let StepState::Attempting { attempt, .. } = progress.action {
+            found.insert((StepIndex(index), Direction::Forward, attempt));
+        }
+        if let Undo::Attempting { attempt, .. } = progress.undo {
+            found.insert((StepIndex(index), Direction::Backward, attempt));
+        }
+    }
+    found
+}

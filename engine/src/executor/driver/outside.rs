@@ -1,0 +1,102 @@
+//! How a driver meets the outside: operators' commands, those who wait for the workflow, and its end.
+
+use super::{Driver, Leftover};
+use crate::engine::{CommandError, View};
+use crate::executor::registry::{Command, Discarded, Stage, Verb};
+use crate::journal::Staged;
+use crate::workflow::{Event, Record, turned_back_because};
+use std::sync::Arc;
+
+impl Driver {
+    pub(super) fn command(&mut self, command: Command) {
+        let Command {
+            verb,
+            actor,
+            reason,
+            reply,
+        } = command;
+        let event = match verb {
+            Verb::Retry => Event::RetryRequested { actor, reason },
+            Verb::Compensate => Event::CompensationRequested { actor, reason },
+        };
+        let record = Record {
+            seq: self.state.seq + 1,
+            at: self.context.runtime.now(),
+            event: event.clone(),
+            starts: Vec::new(),
+        };
+        if let Err(illegal) = self.state.clone().apply(&record) {
+            let _gone = reply.send(Err(CommandError::Conflict(illegal.why)));
+            return;
+        }
+        self.record(event, Vec::new());
+        self.replies.push((record.seq, reply));
+    }
+
+    pub(super) fn answer_commands(&mut self) {
+        let durable = self.durable.as_ref().map_or(0, |state| state.seq);
+        let view = self.view();
+        for (seq, reply) in std::mem::take(&mut self.replies) {
+            if seq <= durable {
+                let _gone = reply.send(Ok(view.clone()));
+            } else {
+                self.replies.push((seq, reply));
+            }
+        }
+    }
+
+    /// It ended before anything was durable.
+    pub(super) fn discard(&mut self) {
+        let discarded = match (self.unavailable.take(), turned_back_because(&self.state)) {
+            (Some(error), _) => Discarded::Unavailable(error),
+            (None, Some(refusal)) => Discarded::Refused(refusal.clone()),
+            (None, None) => Discarded::Lost,
+        };
+        self.stage.send_replace(Stage::Discarded(discarded));
+    }
+
+    /// The journal gave the workflow back, with the records that it did not write. The loop ends at its next turn.
+    pub(super) fn given_back(&mut self, why: Discarded, staged: Vec<Staged>) {
+        if self.durable.is_none() {
+            if !matches!(why, Discarded::Exists) {
+                self.leave_over(staged);
+            }
+            self.stage.send_replace(Stage::Discarded(why));
+        }
+        self.gone = true;
+    }
+
+    pub(super) fn partition_lost(&mut self) {
+        if self.gone {
+            return;
+        }
+        let (why, staged) = match self.appending.take() {
+            Some(appending) => (Discarded::Undecided, appending.staged),
+            None => (Discarded::Lost, Vec::new()),
+        };
+        self.given_back(why, staged);
+    }
+
+    /// Hands what may have been done to those who will know whether it is in the journal.
+    pub(super) fn leave_over(&mut self, mut staged: Vec<Staged>) {
+        staged.append(&mut self.pending);
+        let leftover = Leftover {
+            head: self.head.clone(),
+            state: self.state.clone(),
+            staged,
+        };
+        let _node_is_gone = self.context.leftovers.send(leftover);
+    }
+
+    pub(super) fn publish(&self) {
+        self.stage.send_replace(Stage::Durable(self.view()));
+    }
+
+    pub(super) fn view(&self) -> View {
+        View {
+            id: self.id,
+            head: self.head.clone(),
+            state: self.durable.clone().map(Arc::new),
+        }
+    }
+}

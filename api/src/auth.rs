@@ -17,7 +17,7 @@ use workflows::domain::ids::BuyerId;
 use crate::problem::{Kind, Problem};
 
 /// How long a token is good for.
-pub const TOKEN_LIFETIME: Duration = Duration::from_secs(60 * 60);
+pub const TOKEN_LIFETIME: Duration = Duration::from_hours(1);
 /// A key has at least this many bytes: as many as the hash (RFC 7518, section 3.2).
 pub const KEY_BYTES_MIN: usize = 32;
 

@@ -1,5 +1,10 @@
 //! The command line: the commands, and the flags that belong to one of them alone.
 
+#![expect(
+    clippy::doc_markdown,
+    reason = "`--help` prints this text, where backticks are noise"
+)]
+
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;

@@ -1,13 +1,19 @@
 //! Every setting, once: as a flag, as a variable of the environment (the flag wins), with its default and its bounds.
 //! `holdfast COMMAND --help` prints this very text. Values that hold a secret are never printed.
 
-use std::fmt;
+#![expect(
+    clippy::doc_markdown,
+    reason = "`--help` prints this text, where backticks are noise"
+)]
+
+use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
+use engine::Runtime;
 
 use crate::auth::KEY_BYTES_MIN;
 use crate::exit::{Code, Failure};
@@ -17,6 +23,15 @@ use crate::exit::{Code, Failure};
 pub struct Secret(String);
 
 impl Secret {
+    /// 256 random bits in hexadecimal.
+    pub fn random(runtime: &Runtime) -> Self {
+        let mut text = String::with_capacity(64);
+        for _ in 0..4 {
+            write!(text, "{:016x}", runtime.next_u64()).expect("a String takes all");
+        }
+        Self(text)
+    }
+
     /// The text itself.
     pub fn expose(&self) -> &str {
         &self.0
@@ -170,6 +185,10 @@ impl Backend {
 /// Who is served, and how it ends.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Who is served")]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the fields are named as their flags"
+)]
 pub struct Listen {
     /// Where buyers are served.
     #[arg(
@@ -195,7 +214,7 @@ pub struct Listen {
         env = "HOLDFAST_DRAIN_TIMEOUT",
         default_value = "10s",
         value_name = "TIME",
-        value_parser = duration_between(Duration::from_millis(100), Duration::from_secs(600))
+        value_parser = duration_between(Duration::from_millis(100), Duration::from_mins(10))
     )]
     pub drain_timeout: Duration,
 }
@@ -238,7 +257,7 @@ mod tests {
     fn times_need_a_whole_number_and_a_unit() {
         assert_eq!(parse_duration("10s"), Ok(Duration::from_secs(10)));
         assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(parse_duration("2m"), Ok(Duration::from_mins(2)));
         for wrong in [
             "",
             "10",

@@ -9,12 +9,11 @@ use crate::wiring::{DataDir, database};
 /// Migrates, and says what was done.
 pub async fn run(arguments: Migrate, _: Runtime) -> Result<(), Failure> {
     let Migrate { backend } = arguments;
-    let (database, _held) = match backend.database_url.as_ref() {
-        Some(url) => (database::connect(url).await?, None),
-        None => {
-            let data_dir = DataDir::take(&backend.data_dir)?;
-            (database::open(&data_dir.database()).await?, Some(data_dir))
-        }
+    let (database, _held) = if let Some(url) = &backend.database_url {
+        (database::connect(url).await?, None)
+    } else {
+        let data_dir = DataDir::take(&backend.data_dir)?;
+        (database::open(&data_dir.database()).await?, Some(data_dir))
     };
     let report = database::migrate(&database).await?;
     if report.applied.is_empty() {

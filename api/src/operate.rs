@@ -47,7 +47,7 @@ pub async fn run(arguments: Workflows) -> Result<(), Failure> {
     match output {
         Output::Json => println!("{answer:#}"),
         Output::Text if matches!(command, WorkflowsCommand::List { .. }) => {
-            print!("{}", list(&answer))
+            print!("{}", list(&answer));
         }
         Output::Text => print!("{}", detail(&answer)),
     }
@@ -181,8 +181,8 @@ fn detail(answer: &Value) -> String {
     }
     writeln!(
         out,
-        "\n{:<16}  {:<14}  {:>8}  {:<14}  {}",
-        "STEP", "STATE", "ATTEMPTS", "COMPENSATION", "LAST ERROR"
+        "\n{:<16}  {:<14}  {:>8}  {:<14}  LAST ERROR",
+        "STEP", "STATE", "ATTEMPTS", "COMPENSATION"
     )
     .expect("a String takes all");
     for step in answer["steps"].as_array().into_iter().flatten() {

@@ -52,11 +52,7 @@ async fn whoever_waits_is_answered_when_the_server_stops() {
     let settings = ServeSettings::embedded(folder.path()).with("PG_URL", "http://127.0.0.1:1");
     let server = settings.start().await;
     let shop = Shop::open(&server, "open", 10, 10).await;
-    let token = shop.token().await;
-    let id = shop.buy(&token, "k", &shop.order("tok-1")).await.body["id"]
-        .as_str()
-        .expect("an id")
-        .to_owned();
+    let (token, id) = shop.bought("k", "tok-1").await;
     let url = format!("{}/v1/purchases/{id}?wait=30s", shop.buyers);
     let mut waiting = JoinSet::new();
     waiting.spawn(crate::support::http::send(

@@ -53,18 +53,10 @@ async fn tokens_outlive_a_restart() {
     let settings = ServeSettings::embedded(folder.path());
     let server = settings.start().await;
     let shop = Shop::open(&server, "open", 10, 10).await;
-    let token = shop.token().await;
-    let id = shop.buy(&token, "k", &shop.order("tok-1")).await.body["id"]
-        .as_str()
-        .expect("an id")
-        .to_owned();
+    let (token, id) = shop.bought("k", "tok-1").await;
     server.process.kill().await;
     let server = settings.start().await;
-    let again = Shop {
-        buyers: server.buyers.clone(),
-        operators: server.operators.clone(),
-        ..shop
-    };
+    let again = shop.moved_to(&server);
     let settled = again.settled(&token, &id).await;
     assert_eq!(settled["state"], "COMPLETED", "{settled}");
 }

@@ -64,8 +64,8 @@ async fn nothing_is_lost(settings: &ServeSettings) {
             Arc::clone(&progress),
         ));
         eventually("some purchases to be settled", || async {
-            let seen = progress.snapshot();
-            (seen.completed + seen.turned_back >= moment).then_some(())
+            let now = progress.snapshot();
+            (now.completed + now.turned_back >= moment).then_some(())
         })
         .await;
         server.process.kill().await;

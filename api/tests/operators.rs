@@ -9,102 +9,81 @@ use crate::support::http::{get, send};
 use crate::support::process::{ServeSettings, free_port, run};
 use crate::support::shop::Shop;
 
+/// Five purchases, the first of which is declined: their ids.
+async fn five_purchases(shop: &Shop) -> Vec<String> {
+    let mut ids = Vec::new();
+    for number in 0..5 {
+        let (card, expected) = match number {
+            0 => ("tok-declined", "COMPENSATED"),
+            _ => ("tok-good", "COMPLETED"),
+        };
+        let (token, id) = shop.bought("k", card).await;
+        assert_eq!(shop.settled(&token, &id).await["state"], expected);
+        ids.push(id);
+    }
+    ids
+}
+
 #[tokio::test]
-async fn lists_are_paged_and_filtered_and_one_workflow_is_shown_whole() {
+async fn lists_are_paged_and_filtered() {
     let folder = tempfile::tempdir().unwrap();
     let server = ServeSettings::embedded(folder.path()).start().await;
     let shop = Shop::open(&server, "open", 10, 10).await;
-    let mut ids = Vec::new();
-    for number in 0..5 {
-        let token = shop.token().await;
-        let card = if number == 0 {
-            "tok-declined"
-        } else {
-            "tok-good"
-        };
-        let id = shop.buy(&token, "k", &shop.order(card)).await.body["id"]
-            .as_str()
-            .expect("an id")
-            .to_owned();
-        let settled = shop.settled(&token, &id).await;
-        let expected = if number == 0 {
-            "COMPENSATED"
-        } else {
-            "COMPLETED"
-        };
-        assert_eq!(settled["state"], expected, "{settled}");
-        ids.push(id);
-    }
-    assert_eq!(
-        all_pages(&shop, "").await,
-        ids.iter().rev().cloned().collect::<Vec<_>>()
-    );
-    assert_eq!(
-        all_pages(&shop, "&state=COMPENSATED").await,
-        [ids[0].clone()]
-    );
-    assert_eq!(all_pages(&shop, "&definition=purchase").await.len(), 5);
-    assert_eq!(
-        all_pages(&shop, "&definition=another").await,
-        Vec::<String>::new()
-    );
+    let ids = five_purchases(&shop).await;
+    let newest_first: Vec<String> = ids.iter().rev().cloned().collect();
+    assert_eq!(all_pages(&shop, "").await, newest_first);
+    assert_eq!(all_pages(&shop, "&definition=purchase").await, newest_first);
+    assert_eq!(all_pages(&shop, "&state=COMPENSATED").await, ids[..1]);
+    let nothing = all_pages(&shop, "&definition=another").await;
+    assert_eq!(nothing, Vec::<String>::new());
+}
 
-    let declined = get(
-        &shop.http,
-        format!("{}/v1/workflows/{}", shop.operators, ids[0]),
-    )
-    .await
-    .body;
-    assert_eq!(declined["reason"], "payment-declined", "{declined}");
+#[tokio::test]
+async fn a_workflow_is_shown_with_its_steps_its_journal_and_its_diagram_but_without_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = ServeSettings::embedded(folder.path()).start().await;
+    let shop = Shop::open(&server, "open", 10, 10).await;
+    let (token, id) = shop.bought("k", "tok-declined").await;
+    shop.settled(&token, &id).await;
+    let operators = &shop.operators;
+
+    let shown = get(&shop.http, format!("{operators}/v1/workflows/{id}"))
+        .await
+        .body;
+    assert_eq!(shown["reason"], "payment-declined", "{shown}");
     let step = |name: &str| {
-        let steps = declined["steps"].as_array().expect("steps");
+        let mut steps = shown["steps"].as_array().expect("steps").iter();
         steps
-            .iter()
             .find(|step| step["name"] == name)
             .expect("the step")
             .clone()
     };
-    assert_eq!(
-        step("stock-reserve")["compensation"]["state"],
-        "done",
-        "{declined}"
-    );
-    assert_eq!(
-        step("payment")["last_error"]["code"],
-        "payment-declined",
-        "{declined}"
-    );
-    assert!(
-        !declined.to_string().contains("tok-declined"),
-        "the payment token is shown: {declined}"
-    );
+    assert_eq!(step("stock-reserve")["compensation"]["state"], "done");
+    assert_eq!(step("payment")["last_error"]["code"], "payment-declined");
 
     let journal = get(
         &shop.http,
-        format!("{}/v1/workflows/{}/events?limit=2", shop.operators, ids[1]),
+        format!("{operators}/v1/workflows/{id}/events?limit=2"),
     )
-    .await
-    .body;
-    assert_eq!(
-        journal["events"].as_array().map(Vec::len),
-        Some(2),
-        "{journal}"
-    );
-    assert_eq!(journal["events"][0]["type"], "started");
-    assert_eq!(journal["next_after"], 2);
-    assert!(
-        !journal.to_string().contains("tok-good"),
-        "the payment token is shown: {journal}"
-    );
+    .await;
+    let events = journal.body["events"].as_array().expect("events");
+    assert_eq!(events.len(), 2, "{journal:?}");
+    assert_eq!(events[0]["type"], "started");
+    assert_eq!(journal.body["next_after"], 2);
+
+    for text in [shown.to_string(), journal.text] {
+        assert!(
+            !text.contains("tok-declined"),
+            "the payment token is shown: {text}"
+        );
+    }
     for path in [
-        format!("workflows/{}/diagram", ids[0]),
+        format!("workflows/{id}/diagram"),
         "definitions/purchase/diagram".to_owned(),
     ] {
-        let diagram = get(&shop.http, format!("{}/v1/{path}", shop.operators)).await;
-        assert!(
-            diagram.text.starts_with("flowchart LR") && diagram.text.contains("goods-issue"),
-            "{diagram:?}"
-        );
+        let diagram = get(&shop.http, format!("{operators}/v1/{path}")).await;
+        assert!(diagram.text.starts_with("flowchart LR"), "{diagram:?}");
+        assert!(diagram.text.contains("goods-issue"), "{diagram:?}");
         assert!(
             diagram.content_type.starts_with("text/vnd.mermaid"),
             "{diagram:?}"
@@ -112,9 +91,7 @@ async fn lists_are_paged_and_filtered_and_one_workflow_is_shown_whole() {
     }
     for path in ["livez", "readyz"] {
         assert_eq!(
-            get(&shop.http, format!("{}/{path}", shop.operators))
-                .await
-                .status,
+            get(&shop.http, format!("{operators}/{path}")).await.status,
             200
         );
     }
@@ -146,11 +123,7 @@ async fn what_makes_no_sense_is_refused_with_a_sentence() {
     let folder = tempfile::tempdir().unwrap();
     let server = ServeSettings::embedded(folder.path()).start().await;
     let shop = Shop::open(&server, "open", 10, 10).await;
-    let token = shop.token().await;
-    let id = shop.buy(&token, "k", &shop.order("tok-good")).await.body["id"]
-        .as_str()
-        .expect("an id")
-        .to_owned();
+    let (token, id) = shop.bought("k", "tok-good").await;
     shop.settled(&token, &id).await;
     let operate = |verb: &str, id: &str, body: Value| {
         send(
@@ -187,11 +160,7 @@ async fn a_purchase_whose_gateway_is_gone_waits_and_goes_on_when_it_is_back() {
         .with("PG_URL", format!("http://{listen}"));
     let server = settings.start().await;
     let shop = Shop::open(&server, "open", 10, 10).await;
-    let token = shop.token().await;
-    let id = shop.buy(&token, "k", &shop.order("tok-good")).await.body["id"]
-        .as_str()
-        .expect("an id")
-        .to_owned();
+    let (token, id) = shop.bought("k", "tok-good").await;
     let url = format!("{}/v1/workflows/{id}", shop.operators);
     eventually("a failed attempt to be recorded", || async {
         let shown = get(&shop.http, url.clone()).await.body;
@@ -219,11 +188,7 @@ async fn the_command_line_lists_shows_and_refuses_as_the_api_does() {
     let folder = tempfile::tempdir().unwrap();
     let server = ServeSettings::embedded(folder.path()).start().await;
     let shop = Shop::open(&server, "open", 10, 10).await;
-    let token = shop.token().await;
-    let id = shop.buy(&token, "k", &shop.order("tok-good")).await.body["id"]
-        .as_str()
-        .expect("an id")
-        .to_owned();
+    let (token, id) = shop.bought("k", "tok-good").await;
     shop.settled(&token, &id).await;
     let environment =
         BTreeMap::from([("HOLDFAST_OPERATORS_URL".to_owned(), shop.operators.clone())]);

@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use crate::support::http::{get, send};
 use crate::support::process::ServeSettings;
-use crate::support::shop::Shop;
+use crate::support::shop::{Shop, seed};
 
 #[tokio::test]
 async fn fifty_concurrent_starts_with_one_key_are_one_purchase() {
@@ -91,4 +91,39 @@ async fn a_start_needs_one_sound_key() {
         send(request().header(key, "k".repeat(200))).await.status,
         202
     );
+}
+
+#[tokio::test]
+async fn a_repeat_after_a_restart_names_the_same_purchase_and_takes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = ServeSettings::embedded(folder.path());
+    let server = settings.start().await;
+    let shop = Shop::open_for(&server, &seed_for("open", 5)).await;
+    let mut purchases = Vec::new();
+    for card in ["tok-good", "tok-declined"] {
+        let (token, id) = shop.bought("once", card).await;
+        shop.settled(&token, &id).await;
+        purchases.push((token, id, card));
+    }
+    server.process.kill().await;
+
+    // The gate is built anew from the database: it no longer knows the operations of purchases that have ended.
+    let server = settings.start().await;
+    let shop = shop.moved_to(&server);
+    for (token, id, card) in &purchases {
+        for _ in 0..3 {
+            let again = shop.buy(token, "once", &shop.order(card)).await;
+            assert_eq!(again.status, 202, "{card}: {again:?}");
+            assert_eq!(again.body["id"], id.as_str(), "{card}");
+        }
+    }
+    shop.quiet().await;
+    shop.verify().await;
+}
+
+/// A sale in which one buyer may have several.
+fn seed_for(sale: &str, per_buyer_limit: u32) -> serde_json::Value {
+    let mut sale = seed(sale, 100, 100);
+    sale["per_buyer_limit"] = per_buyer_limit.into();
+    sale
 }

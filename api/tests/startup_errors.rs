@@ -190,11 +190,11 @@ async fn a_later_program_migrates(path: &Path) {
     };
     let database = sqlite::open(path, &ConnectOptions::default())
         .await
-        .unwrap();
+        .expect("a database that can be written");
     database
         .transact("pretending to be a later program", &[later])
         .await
-        .unwrap();
+        .expect("a database that can be written");
 }
 
 #[tokio::test]

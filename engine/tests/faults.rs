@@ -8,10 +8,11 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use engine::{StartError, Started};
+use engine::store::Status;
+use engine::{CommandError, StartError, Started, Timestamp, View, WorkflowId};
 use support::dice::seeds;
 use support::effects::{Ahead, Temper};
-use support::flaky::Trouble;
+use support::flaky::{Next, Trouble};
 use support::site::{Life, Mix, Site};
 use tokio::task::JoinSet;
 
@@ -107,6 +108,419 @@ fn pause(site: &Site, what: &str, below_ms: u64) -> impl Future<Output = ()> + u
     tokio::time::sleep(Duration::from_millis(site.dice.roll(what, below_ms)))
 }
 
+// ---- one thing at a time ----
+
+/// A site without random trouble, on its own paused clock, whose end is checked.
+fn quiet(ahead: Ahead, test: impl AsyncFnOnce(&Site) -> Life) {
+    on_paused_time(async {
+        let site = Site::new(1, Mix { ahead, ..QUIET });
+        let last = test(&site).await;
+        site.settle(&last).await;
+        site.check().await;
+    });
+}
+
+/// Waits, for a bounded time, until `holds`.
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..60_000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("not within a minute: {what}");
+}
+
+fn status_of(view: Option<View>) -> Option<Status> {
+    view.map(|view| view.head.status)
+}
+
+async fn settled(site: &Site, life: &Life, id: WorkflowId) -> Option<Status> {
+    status_of(life.engine.wait(id, site.after(Duration::from_secs(60))).await.unwrap())
+}
+
+async fn started(site: &Site, life: &Life, key: &str) -> WorkflowId {
+    site.start(&life.engine, key).await.unwrap().view().id
+}
+
+/// A workflow that is parked, because the store refused the rows of this step of it.
+async fn parked(site: &Site, life: &Life, key: &str, step: &'static str) -> WorkflowId {
+    site.store.refuse_rows_of(step);
+    let id = started(site, life, key).await;
+    assert_eq!(settled(site, life, id).await, Some(Status::Parked));
+    site.store.unpoison();
+    id
+}
+
+#[test]
+fn a_parked_workflow_goes_on_as_soon_as_it_is_retried() {
+    quiet(Ahead::First, async |site| {
+        let life = site.open("test").await;
+        let id = parked(site, &life, "k", "d").await;
+        life.engine.retry(id, "ann", "it works again").await.unwrap();
+        assert_eq!(settled(site, &life, id).await, Some(Status::Completed));
+        life
+    });
+}
+
+#[test]
+fn a_command_that_makes_no_sense_does_not_keep_a_settled_workflow_in_memory() {
+    quiet(Ahead::First, async |site| {
+        let life = site.open("test").await;
+        let id = parked(site, &life, "k", "d").await;
+        let refused = life.engine.compensate(id, "ann", "a mistake").await;
+        assert!(matches!(refused, Err(CommandError::Conflict(why)) if why.contains("pivot")));
+        until("it left memory", || life.engine.counters().in_flight == 0).await;
+        life
+    });
+}
+
+#[test]
+fn a_parked_workflow_that_two_operators_retry_at_once_is_retried_once() {
+    quiet(Ahead::First, async |site| {
+        let life = site.open("test").await;
+        let id = parked(site, &life, "k", "d").await;
+        // The second one reads the workflow as it was, and its answer comes when the first one's work is done.
+        site.store.next("reading records", [Next::Slow(Duration::ZERO), Next::Slow(Duration::from_secs(2))]);
+        let (ann, ben) =
+            tokio::join!(life.engine.retry(id, "ann", "it works"), life.engine.retry(id, "ben", "it works"));
+        assert!(ann.is_ok() || ben.is_ok(), "{ann:?} {ben:?}");
+        assert!(
+            [&ann, &ben].iter().any(|one| matches!(one, Err(CommandError::Conflict(_)))),
+            "one came too late and was told so: {ann:?} {ben:?}"
+        );
+        assert_eq!(settled(site, &life, id).await, Some(Status::Completed));
+        let retries = site.store.memory.events().iter().filter(|event| event.kind == "retry-requested").count();
+        assert_eq!(retries, 1);
+        life
+    });
+}
+
+#[test]
+fn a_command_is_not_confirmed_when_the_store_refuses_it() {
+    quiet(Ahead::First, async |site| {
+        let life = site.open("test").await;
+        let id = parked(site, &life, "k", "d").await;
+        site.store.poison(id, "retry-requested");
+        let refused = life.engine.retry(id, "ann", "it works again").await;
+        assert!(refused.is_err(), "nobody retried it: {refused:?}");
+        assert_eq!(settled(site, &life, id).await, Some(Status::Parked));
+        life
+    });
+}
+
+#[test]
+fn a_pivot_whose_rows_the_store_refuses_is_parked_and_nothing_is_undone() {
+    quiet(Ahead::First, async |site| {
+        let life = site.open("test").await;
+        let id = parked(site, &life, "k", "pivot").await;
+        let refused = life.engine.compensate(id, "ann", "a mistake").await;
+        assert!(matches!(refused, Err(CommandError::Conflict(why)) if why.contains("pivot")));
+        assert!(!site.store.memory.events().iter().any(|event| event.kind.starts_with("compensation")));
+        life
+    });
+}
+
+#[test]
+fn a_workflow_that_the_store_refuses_is_parked_with_the_error_and_goes_on_when_it_is_retried() {
+    quiet(Ahead::Nothing, async |site| {
+        let life = site.open("test").await;
+        site.store.poison_kind("completed");
+        let id = started(site, &life, "k").await;
+        let view = life.engine.wait(id, site.after(Duration::from_secs(60))).await.unwrap().unwrap();
+        assert_eq!((view.head.status, view.head.reason.as_deref()), (Status::Parked, Some("journal-refused")));
+        site.store.unpoison();
+        life.engine.retry(id, "ann", "the store is repaired").await.unwrap();
+        assert_eq!(settled(site, &life, id).await, Some(Status::Completed));
+        life
+    });
+}
+
+#[test]
+fn a_repeat_that_is_born_in_another_partition_leaves_nothing_behind() {
+    quiet(Ahead::First, async |site| {
+        let one = site.open("one").await;
+        let id = started(site, &one, "k").await;
+        assert_eq!(settled(site, &one, id).await, Some(Status::Completed));
+        // Another node, with partitions of its own: it does not know the key, begins, and finds out when it writes.
+        let two = site.open("two").await;
+        let again = site.start(&two.engine, "k").await.unwrap();
+        assert!(matches!(&again, Started::Existing(view) if view.id == id), "{again:?}");
+        one.engine.drain(site.after(Duration::from_secs(10))).await;
+        two
+    });
+}
+
+#[test]
+fn open_workflows_go_on_when_their_node_loses_its_partitions_and_gets_them_back() {
+    for ahead in [Ahead::Nothing, Ahead::First] {
+        quiet(ahead, async |site| {
+            let life = site.open("test").await;
+            site.effects.hang("pivot");
+            let id = started(site, &life, "k").await;
+            until("the pivot is attempted", || site.effects.attempts_at("pivot") > 0).await;
+            // A second process of the same name takes everything, and dies at once.
+            let thief = site.open("test").await;
+            site.kill(&thief);
+            site.effects.calm();
+            until("it serves again", || life.engine.is_serving()).await;
+            assert_eq!(settled(site, &life, id).await, Some(Status::Completed));
+            life
+        });
+    }
+}
+
+#[test]
+fn a_partition_that_was_taken_back_stays_open() {
+    on_paused_time(async {
+        let mut site = Site::new(1, QUIET);
+        site.settings.partitions = 1;
+        let life = site.open("test").await;
+        let thief = site.open("test").await;
+        for key in 0..20 {
+            drop(site.start(&life.engine, &format!("k{key}")).await);
+        }
+        site.kill(&thief);
+        until("the loss is noticed", || !life.engine.is_serving()).await;
+        until("it serves again", || life.engine.is_serving()).await;
+        for key in 20..400 {
+            let started = site.start(&life.engine, &format!("k{key}")).await;
+            assert!(started.is_ok(), "nobody else wants the partition: {started:?}");
+        }
+        site.settle(&life).await;
+        site.check().await;
+    });
+}
+
+#[test]
+fn a_drain_that_takes_longer_than_a_lease_keeps_it() {
+    on_paused_time(async {
+        let mut site = Site::new(1, QUIET);
+        site.settings.lease = Duration::from_millis(600);
+        let life = site.open("test").await;
+        site.effects.hang("pivot");
+        let id = started(&site, &life, "k").await;
+        until("the pivot is attempted", || site.effects.attempts_at("pivot") > 0).await;
+        site.effects.calm();
+        // The attempt ends after a second, unanswered, and the next one succeeds.
+        let drained = life.engine.drain(site.after(Duration::from_secs(30))).await;
+        assert_eq!(drained.open, 0, "there was time enough");
+        assert_eq!(site.heads().await[0].status, Status::Completed, "{id}");
+        assert_eq!(life.engine.counters().fenced, 0);
+        site.check().await;
+    });
+}
+
+#[test]
+fn a_node_that_could_not_open_leaves_nothing_running() {
+    quiet(Ahead::First, async |site| {
+        let first = site.open("test").await;
+        site.effects.hang("pivot");
+        for key in 0..20 {
+            started(site, &first, &format!("k{key}")).await;
+        }
+        site.kill(&first);
+        site.store.next("opening a journal", [Next::Slow(Duration::ZERO), Next::Fails]);
+        let (_error, tasks) = site.try_open("test").await.err().expect("the second journal does not open");
+        until("everything that it began has ended", || tasks.alive() == 0).await;
+        site.effects.calm();
+        site.open("test").await
+    });
+}
+
+#[test]
+fn a_lost_start_that_its_client_repeats_is_not_undone_behind_its_back() {
+    quiet(Ahead::First, async |site| {
+        let life = site.open("test").await;
+        site.loses_partitions(&life);
+        site.store.set_down(true);
+        let undecided = site.start(&life.engine, "k").await;
+        assert!(undecided.is_err(), "{undecided:?}");
+        until("the partitions are lost", || !life.engine.is_serving()).await;
+        // Whoever clears up sees that nothing is durable, and hears of it when something is.
+        site.store.next("finding a workflow", [Next::Slow(Duration::from_secs(3))]);
+        site.store.set_down(false);
+        until("it serves again", || life.engine.is_serving()).await;
+        let id = loop {
+            match site.start(&life.engine, "k").await {
+                Ok(started) => break started.view().id,
+                Err(StartError::Refused(refusal)) => panic!("it was undone first: {refusal}"),
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        };
+        assert_eq!(settled(site, &life, id).await, Some(Status::Completed));
+        life
+    });
+}
+
+#[test]
+fn a_start_that_was_lost_is_undone_also_when_its_repeat_fails() {
+    quiet(Ahead::First, async |site| {
+        let life = site.open("test").await;
+        site.loses_partitions(&life);
+        site.store.set_down(true);
+        assert!(site.start(&life.engine, "k").await.is_err());
+        until("the partitions are lost", || !life.engine.is_serving()).await;
+        site.store.set_down(false);
+        // The repeat can't attempt `a`, and so knows of no effect; the first one's is there.
+        site.effects.cannot_be_attempted("a");
+        site.effects.slow("b", Duration::from_millis(800));
+        until("it serves again", || life.engine.is_serving()).await;
+        let again = site.start(&life.engine, "k").await;
+        assert!(again.is_err(), "{again:?}");
+        site.effects.calm();
+        life
+    });
+}
+
+#[test]
+fn a_batch_that_arrives_after_its_workflow_was_given_up_changes_nothing() {
+    for after_ms in [10_500, 11_000, 12_000, 14_000] {
+        quiet(Ahead::First, async |site| {
+            let life = site.open("test").await;
+            site.loses_partitions(&life);
+            site.store.next("committing a batch", [Next::ArrivesLate(Duration::from_millis(after_ms))]);
+            site.store.set_positions_down(true);
+            let undecided = site.start(&life.engine, "k").await;
+            assert!(undecided.is_err(), "{undecided:?}");
+            until("the partition is lost", || !life.engine.is_serving() || site.now() > Timestamp(1_000_012_000_000)).await;
+            site.store.set_positions_down(false);
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            life
+        });
+    }
+}
+
+#[test]
+fn a_start_that_takes_too_long_is_undecided_and_its_repeat_finds_it() {
+    quiet(Ahead::First, async |site| {
+        let life = site.open("test").await;
+        site.store.next("committing a batch", [Next::Slow(Duration::from_secs(7))]);
+        let undecided = site.start(&life.engine, "k").await;
+        assert!(matches!(undecided, Err(StartError::Undecided(_))), "{undecided:?}");
+        let again = site.start(&life.engine, "k").await.unwrap();
+        assert!(matches!(again, Started::Existing(_)), "{again:?}");
+        life
+    });
+}
+
+#[test]
+fn a_node_that_is_full_refuses_starts_and_takes_them_again() {
+    on_paused_time(async {
+        let mut site = Site::new(1, QUIET);
+        site.settings.in_flight_max = 2;
+        let life = site.open("test").await;
+        site.effects.hang("pivot");
+        let first = started(&site, &life, "k0").await;
+        started(&site, &life, "k1").await;
+        let third = site.start(&life.engine, "k2").await;
+        assert!(matches!(third, Err(StartError::Busy)), "{third:?}");
+        assert!(matches!(site.start(&life.engine, "k0").await, Ok(Started::Existing(view)) if view.id == first));
+        site.effects.calm();
+        until("one has ended", || life.engine.counters().in_flight < 2).await;
+        started(&site, &life, "k2").await;
+        site.settle(&life).await;
+        site.check().await;
+    });
+}
+
+#[test]
+fn a_relay_that_is_far_behind_publishes_everything_in_order_when_the_bus_is_back() {
+    quiet(Ahead::Nothing, async |site| {
+        let life = site.open("test").await;
+        site.bus.set_fails(1_000);
+        for key in 0..100 {
+            let id = started(site, &life, &format!("k{key}")).await;
+            assert_eq!(settled(site, &life, id).await, Some(Status::Completed));
+        }
+        let counters = life.engine.counters();
+        assert!(counters.commits > 300, "more batches than the relay remembers: {}", counters.commits);
+        assert_eq!(counters.unpublished as usize, site.store.memory.events().len() - site.bus.acknowledged());
+        site.bus.set_fails(0);
+        until("everything is published", || life.engine.counters().unpublished == 0).await;
+        life
+    });
+}
+
+#[test]
+fn what_a_drain_could_not_finish_goes_on_in_the_next_life() {
+    quiet(Ahead::First, async |site| {
+        let life = site.open("test").await;
+        site.effects.hang("pivot");
+        for key in 0..20 {
+            started(site, &life, &format!("k{key}")).await;
+        }
+        let drained = life.engine.drain(site.after(Duration::from_millis(900))).await;
+        assert_eq!(drained.open, 20);
+        assert!(matches!(site.start(&life.engine, "late").await, Err(StartError::NotServing(_))));
+        site.effects.calm();
+        // Another name: it was handed over, nobody waits for a lease to end.
+        let next = site.open("other").await;
+        for head in site.heads().await {
+            assert_eq!(settled(site, &next, head.id).await, Some(Status::Completed));
+        }
+        until("everything of the drained life has ended", || life.tasks.alive() == 0).await;
+        next
+    });
+}
+
+#[test]
+fn an_attempt_that_ends_after_its_workflow_turned_back_is_undone_with_what_it_gave() {
+    quiet(Ahead::Nothing, async |site| {
+        let life = site.open("test").await;
+        site.effects.slow("b", Duration::from_millis(600));
+        let id = started(site, &life, "k").await;
+        until("b is attempted", || site.effects.attempts_at("b") > 0).await;
+        let view = life.engine.compensate(id, "ann", "a mistake").await.unwrap();
+        assert_eq!(view.head.status, Status::Compensating);
+        assert_eq!(settled(site, &life, id).await, Some(Status::Compensated));
+        let kinds: Vec<String> = site.store.memory.events().into_iter().map(|event| event.kind).collect();
+        let of_b = kinds.iter().rposition(|kind| kind == "step-done").unwrap();
+        let turned = kinds.iter().position(|kind| kind == "compensation-requested").unwrap();
+        assert!(turned < of_b, "the attempt ended later: {kinds:?}");
+        life
+    });
+}
+
+#[test]
+fn a_pause_stops_retries_that_were_waiting_and_a_resume_lets_them_go_on() {
+    quiet(Ahead::First, async |site| {
+        let life = site.open("test").await;
+        site.effects.cannot_be_attempted("pivot");
+        let id = started(site, &life, "k").await;
+        until("the pivot is attempted", || site.effects.attempts_at("pivot") > 0).await;
+        assert!(life.engine.pause(site.after(Duration::from_secs(5))).await);
+        let before = site.effects.attempts_at("pivot");
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert_eq!(site.effects.attempts_at("pivot"), before, "nothing begins during a pause");
+        site.effects.calm();
+        life.engine.resume();
+        assert_eq!(settled(site, &life, id).await, Some(Status::Completed));
+        life
+    });
+}
+
+#[test]
+fn commands_that_race_with_the_end_of_their_workflow_are_answered() {
+    quiet(Ahead::First, async |site| {
+        let life = site.open("test").await;
+        for key in 0..300_u64 {
+            let id = started(site, &life, &format!("k{key}")).await;
+            tokio::time::sleep(Duration::from_micros(site.dice.roll("race", 40_000))).await;
+            let answers = tokio::join!(
+                life.engine.compensate(id, "ann", "a mistake"),
+                life.engine.retry(id, "ben", "again"),
+                life.engine.compensate(id, "cid", "a mistake"),
+            );
+            for answer in [answers.0, answers.1, answers.2] {
+                assert!(matches!(answer, Ok(_) | Err(CommandError::Conflict(_))), "{answer:?}");
+            }
+        }
+        until("all have left memory", || life.engine.counters().in_flight == 0).await;
+        life
+    });
+}
+
 // ---- random cases ----
 
 #[test]
@@ -136,7 +550,7 @@ fn commits_that_fail_in_every_way_lose_and_double_nothing() {
         let mix = Mix { temper: Temper::WILD, trouble: Trouble::WILD, bus_fails: 200, ..QUIET };
         run(seed, mix, 200, async |site, current| {
             // A commit that hangs for longer than the lease loses the partition.
-            site.cut_short(&current.lock().unwrap());
+            site.loses_partitions(&current.lock().unwrap());
         });
     }
 }
@@ -159,7 +573,7 @@ fn processes_that_are_killed_lose_and_double_nothing() {
                 let next = site.open("test").await;
                 *current.lock().unwrap() = next;
             }
-            site.cut_short(&current.lock().unwrap());
+            site.loses_partitions(&current.lock().unwrap());
         });
     }
 }
@@ -177,7 +591,7 @@ fn owners_that_do_not_know_that_they_were_replaced_change_nothing() {
                 pause(site, "until the stale owner dies", 9_000).await;
                 site.kill(&stale);
             }
-            site.cut_short(&current.lock().unwrap());
+            site.loses_partitions(&current.lock().unwrap());
         });
     }
 }
@@ -193,7 +607,7 @@ fn another_node_takes_over_from_one_that_died() {
                 pause(site, "until the old one dies", 3_000).await;
                 site.kill(&dying);
             }
-            site.cut_short(&current.lock().unwrap());
+            site.loses_partitions(&current.lock().unwrap());
         });
     }
 }
@@ -202,7 +616,7 @@ fn another_node_takes_over_from_one_that_died() {
 fn a_database_and_a_bus_that_come_and_go_stop_things_and_change_nothing() {
     for seed in seeds(600, 8) {
         run(seed, wild(seed), 150, async |site, current| {
-            site.cut_short(&current.lock().unwrap());
+            site.loses_partitions(&current.lock().unwrap());
             for _ in 0..4 {
                 pause(site, "until it is away", 4_000).await;
                 site.bus.set_fails(1_000);
@@ -233,7 +647,7 @@ fn pauses_and_drains_in_the_middle_of_everything_change_nothing() {
                 let next = site.open("test").await;
                 *current.lock().unwrap() = next;
             }
-            site.cut_short(&current.lock().unwrap());
+            site.loses_partitions(&current.lock().unwrap());
         });
     }
 }

@@ -14,7 +14,7 @@ use super::saga;
 use crate::exit::{Code, Failure, with_causes};
 
 /// Nobody renews it, so it outlives the measurement.
-const LEASE: Duration = Duration::from_secs(600);
+const LEASE: Duration = Duration::from_mins(10);
 
 /// What the bare loop reached.
 pub struct Bare {
@@ -44,12 +44,12 @@ pub async fn measure(
     let share = measured.workflows.div_ceil(u32::from(connections));
     let began = runtime.now();
     let mut writers = JoinSet::new();
-    for lease in leases.iter().take(usize::from(connections)).cloned() {
+    for lease in leases.iter().take(usize::from(connections)) {
         let mut journal = store
-            .open_journal(&lease)
+            .open_journal(lease)
             .await
             .map_err(|error| failed(&error))?;
-        let mut loop_ = Loop::new(measured, &lease, runtime);
+        let mut loop_ = Loop::new(measured, lease, runtime);
         writers.spawn(async move { loop_.write(journal.as_mut(), share).await });
     }
     let mut written = Written::default();

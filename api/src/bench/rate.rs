@@ -16,7 +16,7 @@ use crate::cli::BenchEngine;
 use crate::exit::{Failure, with_causes};
 
 /// A workflow that takes longer is a defect.
-const WORKFLOW_MAX: Duration = Duration::from_secs(60);
+const WORKFLOW_MAX: Duration = Duration::from_mins(1);
 const DRAIN_MAX: Duration = Duration::from_secs(30);
 const RECORDS_MAX: u32 = 100;
 

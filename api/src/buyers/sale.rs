@@ -27,6 +27,7 @@ pub struct Shown {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the word of the API")]
 struct Product {
     product: ProductId,
     name: String,
@@ -36,6 +37,7 @@ struct Product {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the word of the API")]
 struct Campaign {
     campaign: CampaignId,
     name: String,

@@ -25,7 +25,7 @@ const REPEAT_SHARE: f64 = 0.10;
 /// One in twenty has a card that is declined.
 const DECLINED_SHARE: f64 = 0.05;
 /// A buyer who gets no answer for so long gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Plays it, and fails when an invariant does not hold.
 pub async fn run(arguments: Demo, runtime: Runtime) -> Result<(), Failure> {

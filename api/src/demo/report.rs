@@ -68,7 +68,9 @@ impl Summary {
         let completed = driven.purchases.get("completed").copied().unwrap_or(0);
         let refusing = driven
             .refused_between
-            .map_or(f64::EPSILON, |(first, last)| (last - first).as_secs_f64());
+            .map_or(f64::EPSILON, |(first, last)| {
+                last.saturating_sub(first).as_secs_f64()
+            });
         let refused = as_f64(u64::try_from(driven.times.refused.len()).unwrap_or(u64::MAX));
         let percentiles =
             |durations: &mut Vec<_>| [50, 99].map(|percent| percentile_ms(durations, percent));

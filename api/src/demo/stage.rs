@@ -20,11 +20,11 @@ use crate::wiring::{System, database};
 /// What is sold.
 pub const PRODUCT: &str = "mug";
 
-const QUIET_TIMEOUT: Duration = Duration::from_secs(60);
+const QUIET_TIMEOUT: Duration = Duration::from_mins(1);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(20);
-const SALE_LASTS: Duration = Duration::from_secs(24 * 60 * 60);
+const SALE_LASTS: Duration = Duration::from_hours(24);
 
 /// The shop.
 pub struct Stage {
@@ -222,13 +222,7 @@ fn backend(
     backend.data_dir = folder.0.join("data");
     backend.node.get_or_insert_with(|| unique.to_owned());
     if backend.token_key.is_none() {
-        let key: String = (0..4)
-            .map(|_| format!("{:016x}", runtime.next_u64()))
-            .collect();
-        backend.token_key = Some(
-            key.parse()
-                .map_err(|error| Failure::internal("making a token key", &error))?,
-        );
+        backend.token_key = Some(Secret::random(runtime));
     }
     let own = match &backend.database_url {
         Some(url) => {

@@ -7,7 +7,7 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
@@ -15,6 +15,8 @@ use crate::problem::{Kind, Problem};
 
 /// A body must have come after this.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Of a body that is too large so much is read and thrown away: whoever is still sending does not read the answer.
+const DISCARDED_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// A JSON body of at most `BYTES_MAX` bytes.
 pub struct Json<T, const BYTES_MAX: usize>(pub T);
@@ -48,22 +50,36 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 async fn read(body: Body, bytes_max: usize) -> Result<Vec<u8>, Problem> {
-    let reading = Limited::new(body, bytes_max).collect();
-    match timeout(BODY_TIMEOUT, reading).await {
+    match timeout(BODY_TIMEOUT, collect(body, bytes_max)).await {
+        Ok(collected) => collected,
         Err(_) => Err(Problem::new(
             Kind::REQUEST_TIMEOUT,
             "the body did not come in time",
         )),
-        Ok(Ok(collected)) => Ok(collected.to_bytes().into()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::new(
-            Kind::BODY_TOO_LARGE,
-            format!("a body has at most {bytes_max} bytes"),
-        )),
-        Ok(Err(error)) => Err(Problem::new(
-            Kind::MALFORMED_BODY,
-            format!("the body broke off: {error}"),
-        )),
     }
+}
+
+async fn collect(mut body: Body, bytes_max: usize) -> Result<Vec<u8>, Problem> {
+    let (mut bytes, mut length) = (Vec::new(), 0_usize);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            Problem::new(Kind::MALFORMED_BODY, format!("the body broke off: {error}"))
+        })?;
+        let Some(data) = frame.data_ref() else {
+            continue;
+        };
+        length = length.saturating_add(data.len());
+        if length <= bytes_max {
+            bytes.extend_from_slice(data);
+        } else if length > DISCARDED_BYTES_MAX {
+            break;
+        }
+    }
+    if length <= bytes_max {
+        return Ok(bytes);
+    }
+    let detail = format!("a body has at most {bytes_max} bytes");
+    Err(Problem::new(Kind::BODY_TOO_LARGE, detail))
 }
 
 /// The value that this JSON object stands for. A value that does not fit is named by its path, such as

@@ -24,7 +24,7 @@ use crate::wiring::Services;
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 const BOUNDS: Bounds = Bounds {
     in_flight_max: 256,
-    request_max: Duration::from_secs(120),
+    request_max: Duration::from_mins(2),
 };
 /// The most that a page holds.
 const PAGE_MAX: u16 = 500;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use engine::Runtime;
 
 use crate::auth::KEY_BYTES_MIN;
+use crate::config::Secret;
 use crate::exit::{Code, Failure};
 
 /// The folder, held by this process until it ends, however it ends.
@@ -77,7 +78,7 @@ impl DataDir {
             )
         };
         if !path.try_exists().map_err(failed)? {
-            write_key(&path, &new_key(runtime)).map_err(failed)?;
+            write_key(&path, &Secret::random(runtime)).map_err(failed)?;
         }
         let mut key = Vec::new();
         File::open(&path)
@@ -94,15 +95,8 @@ impl DataDir {
     }
 }
 
-/// 256 random bits in hexadecimal.
-fn new_key(runtime: &Runtime) -> String {
-    (0..4)
-        .map(|_| format!("{:016x}", runtime.next_u64()))
-        .collect()
-}
-
 /// The file is there whole, or not at all.
-fn write_key(path: &Path, key: &str) -> io::Result<()> {
+fn write_key(path: &Path, key: &Secret) -> io::Result<()> {
     let partial = path.with_extension("new");
     let mut file = OpenOptions::new()
         .create(true)
@@ -110,7 +104,7 @@ fn write_key(path: &Path, key: &str) -> io::Result<()> {
         .write(true)
         .mode(0o600)
         .open(&partial)?;
-    file.write_all(key.as_bytes())?;
+    file.write_all(key.expose().as_bytes())?;
     file.sync_all()?;
     fs::rename(&partial, path)
 }

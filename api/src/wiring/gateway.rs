@@ -28,18 +28,17 @@ impl Gateway {
         ledger: Option<PathBuf>,
         runtime: &Runtime,
     ) -> Result<Self, Failure> {
-        let (url, simulator) = match url {
-            Some(url) => (url.expose().to_owned(), None),
-            None => {
-                let settings = Settings {
-                    ledger,
-                    ..Settings::new(pg_sim::clock(runtime))
-                };
-                let running = GatewaySimulator::bind(settings)
-                    .await
-                    .map_err(pg_sim::failed)?;
-                (running.url(), Some(running))
-            }
+        let (url, simulator) = if let Some(url) = url {
+            (url.expose().to_owned(), None)
+        } else {
+            let settings = Settings {
+                ledger,
+                ..Settings::new(pg_sim::clock(runtime))
+            };
+            let running = GatewaySimulator::bind(settings)
+                .await
+                .map_err(pg_sim::failed)?;
+            (running.url(), Some(running))
         };
         let client =
             HttpPaymentGateway::new(&url, &GatewaySettings::default()).map_err(|error| {

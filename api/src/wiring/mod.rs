@@ -5,7 +5,7 @@ pub mod database;
 mod gateway;
 mod servers;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -324,6 +324,6 @@ fn settings(backend: &Backend, node: &str) -> Settings {
     }
 }
 
-fn shown(path: &PathBuf) -> String {
+fn shown(path: &Path) -> String {
     path.display().to_string()
 }

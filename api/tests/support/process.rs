@@ -103,13 +103,13 @@ impl Running {
         let child = &mut self.child;
         eventually(&what, || {
             let found = rest_of_line(lines, prefix);
-            if found.is_none() && child.try_wait().expect("a process").is_some() {
-                panic!(
-                    "the process ended before {what}\n{}\n{}",
-                    shown(&out),
-                    shown(&err)
-                );
-            }
+            let ended = child.try_wait().expect("a process").is_some();
+            assert!(
+                found.is_some() || !ended,
+                "the process ended before {what}\n{}\n{}",
+                shown(&out),
+                shown(&err)
+            );
             async { found }
         })
         .await

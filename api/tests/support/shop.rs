@@ -26,22 +26,40 @@ pub struct Shop {
 }
 
 impl Shop {
-    /// Seeds the sale.
+    /// Seeds a sale in which each buyer may have one.
     pub async fn open(server: &Server, sale: &str, stock: u32, coupons: u32) -> Self {
+        Self::open_for(server, &seed(sale, stock, coupons)).await
+    }
+
+    /// Seeds this sale, and waits until its gate is open.
+    pub async fn open_for(server: &Server, seed: &Value) -> Self {
         let shop = Self {
             http: client(),
             buyers: server.buyers.clone(),
             operators: server.operators.clone(),
-            sale: sale.to_owned(),
+            sale: seed["sale"].as_str().expect("a name").to_owned(),
         };
-        let answer = shop.seed(&seed(sale, stock, coupons)).await;
+        let answer = shop.seed(seed).await;
         assert_eq!(answer.status, 201, "{answer:?}");
-        eventually("the sale to be sold", || async {
-            let answer = get(&shop.http, format!("{}/v1/sales/{sale}", shop.buyers)).await;
-            (answer.status == 200).then_some(())
+        shop.is_open().await;
+        shop
+    }
+
+    /// The same sale where the server is now.
+    pub fn moved_to(self, server: &Server) -> Self {
+        Self {
+            buyers: server.buyers.clone(),
+            operators: server.operators.clone(),
+            ..self
+        }
+    }
+
+    async fn is_open(&self) {
+        let url = format!("{}/v1/sales/{}", self.buyers, self.sale);
+        eventually("the sale's gate to be open", || async {
+            (get(&self.http, url.clone()).await.status == 200).then_some(())
         })
         .await;
-        shop
     }
 
     /// `POST /v1/sales`.
@@ -90,6 +108,15 @@ impl Shop {
                 .json(order),
         )
         .await
+    }
+
+    /// A new buyer's accepted purchase of one mug: the buyer's token and the purchase's id.
+    pub async fn bought(&self, key: &str, card: &str) -> (String, String) {
+        let token = self.token().await;
+        let answer = self.buy(&token, key, &self.order(card)).await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+        let id = answer.body["id"].as_str().expect("an id").to_owned();
+        (token, id)
     }
 
     /// The purchase, once it is settled.

@@ -75,6 +75,17 @@ struct Inner {
     keys: BTreeMap<String, Known>,
     temper: Temper,
     calm: bool,
+    /// What attempts at these steps do until it is calm.
+    set: BTreeMap<&'static str, Set>,
+    attempts: BTreeMap<String, usize>,
+}
+
+/// What a test has set for a step's action.
+#[derive(Clone, Copy)]
+enum Set {
+    Hangs,
+    CannotBeAttempted,
+    Slow(Duration),
 }
 
 /// The world.
@@ -92,6 +103,8 @@ impl Effects {
             keys: BTreeMap::new(),
             temper,
             calm: false,
+            set: BTreeMap::new(),
+            attempts: BTreeMap::new(),
         };
         Self {
             inner: Arc::new(Mutex::new(inner)),
@@ -105,6 +118,33 @@ impl Effects {
         let mut inner = self.inner.lock().unwrap();
         inner.temper = Temper::default();
         inner.calm = true;
+        inner.set.clear();
+    }
+
+    /// Attempts at this step don't end.
+    pub fn hang(&self, step: &'static str) {
+        self.inner.lock().unwrap().set.insert(step, Set::Hangs);
+    }
+
+    /// Attempts at this step have no effect and say so.
+    pub fn cannot_be_attempted(&self, step: &'static str) {
+        self.inner.lock().unwrap().set.insert(step, Set::CannotBeAttempted);
+    }
+
+    /// Attempts at this step take so long.
+    pub fn slow(&self, step: &'static str, takes: Duration) {
+        self.inner.lock().unwrap().set.insert(step, Set::Slow(takes));
+    }
+
+    /// How many attempts at this step's action have begun.
+    pub fn attempts_at(&self, step: &str) -> usize {
+        self.inner.lock().unwrap().attempts.get(step).copied().unwrap_or(0)
+    }
+
+    fn begin(&self, step: &str) -> Option<Set> {
+        let mut inner = self.inner.lock().unwrap();
+        *inner.attempts.entry(step.to_owned()).or_default() += 1;
+        inner.set.get(step).copied()
     }
 
     pub fn known(&self) -> BTreeMap<String, Known> {
@@ -237,6 +277,12 @@ fn error() -> StepError {
 #[async_trait]
 impl AnyStep for WorldStep {
     async fn act(&self, attempt: &Attempt, _: &[Payload]) -> Outcome<Payload> {
+        match self.effects.begin(&attempt.step) {
+            Some(Set::Hangs) => return fail(Mood::Hang).await,
+            Some(Set::CannotBeAttempted) => return Outcome::retry(error()),
+            Some(Set::Slow(takes)) => tokio::time::sleep(takes).await,
+            None => {}
+        }
         let what = format!("act {}", attempt.key());
         let mood = self.mood(&what, self.effects.temper().refused);
         self.take_time(&what).await;

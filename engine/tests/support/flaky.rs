@@ -57,6 +57,8 @@ pub enum Next {
     Slow(Duration),
     /// It fails.
     Fails,
+    /// A commit whose answer is lost, and which reaches the database after this long.
+    ArrivesLate(Duration),
 }
 
 #[derive(Default)]
@@ -64,12 +66,16 @@ struct Shared {
     next: HashMap<&'static str, VecDeque<Next>>,
     trouble: Trouble,
     down: bool,
+    /// Nobody is told where a journal stands.
+    positions_down: bool,
     /// How often the journal of a partition was opened: a batch that was sent before is refused from then on.
     opened: HashMap<PartitionId, u64>,
     /// What the committed rows add up to, by key.
     rows: BTreeMap<String, i64>,
-    /// The events that the store refuses: whose, and of which kind.
-    poisoned: Vec<(WorkflowId, &'static str)>,
+    /// The events that the store refuses: whose (or anyone's), and of which kind.
+    poisoned: Vec<(Option<WorkflowId>, &'static str)>,
+    /// The steps whose rows it refuses.
+    refused_steps: Vec<&'static str>,
 }
 
 /// The database.
@@ -106,6 +112,10 @@ impl FlakyStore {
         self.shared.lock().unwrap().down = down;
     }
 
+    pub fn set_positions_down(&self, down: bool) {
+        self.shared.lock().unwrap().positions_down = down;
+    }
+
     /// The next statements of this kind, such as `reading records`, go like this, in order.
     pub fn next(&self, doing: &'static str, next: impl IntoIterator<Item = Next>) {
         self.shared
@@ -123,12 +133,24 @@ impl FlakyStore {
 
     /// From now on the store refuses this workflow's events of this kind, for no reason that anyone foresaw.
     pub fn poison(&self, workflow: WorkflowId, kind: &'static str) {
-        self.shared.lock().unwrap().poisoned.push((workflow, kind));
+        self.shared.lock().unwrap().poisoned.push((Some(workflow), kind));
+    }
+
+    /// The same for every workflow.
+    pub fn poison_kind(&self, kind: &'static str) {
+        self.shared.lock().unwrap().poisoned.push((None, kind));
+    }
+
+    /// From now on the rows of this step are refused, whatever the workflow.
+    pub fn refuse_rows_of(&self, step: &'static str) {
+        self.shared.lock().unwrap().refused_steps.push(step);
     }
 
     /// The store is well again.
     pub fn unpoison(&self) {
-        self.shared.lock().unwrap().poisoned.clear();
+        let mut shared = self.shared.lock().unwrap();
+        shared.poisoned.clear();
+        shared.refused_steps.clear();
     }
 
     /// What the rows of each key add up to.
@@ -182,7 +204,7 @@ impl FlakyStore {
             shared
                 .poisoned
                 .iter()
-                .any(|(workflow, kind)| event.workflow == *workflow && event.kind == *kind)
+                .any(|(whose, kind)| whose.is_none_or(|workflow| workflow == event.workflow) && event.kind == *kind)
         };
         if batch.events.iter().any(is_poison) {
             return Some(CommitError::RowRefused {
@@ -190,14 +212,13 @@ impl FlakyStore {
                 cause: "set by the test".into(),
             });
         }
-        let trouble = shared.trouble;
+        let (trouble, refused_steps) = (shared.trouble, shared.refused_steps.clone());
         drop(shared);
         // A change is unlucky or not, however often it is tried.
         let unlucky = |change: &&Change| {
-            self.dice.always(
-                &format!("rows {} {:?}", key_of(change), change.kind),
-                trouble.rows_refused,
-            )
+            let key = key_of(change);
+            refused_steps.iter().any(|step| key.ends_with(&format!("/{step}")))
+                || self.dice.always(&format!("rows {key} {:?}", change.kind), trouble.rows_refused)
         };
         let change = batch.changes.iter().find(unlucky)?;
         let rows = RefusedRows::Changes(change.table.name);
@@ -250,7 +271,7 @@ impl FlakyJournal {
     }
 
     /// The batch reaches the database after a while: too late if the journal was opened again.
-    async fn arrive_late(&mut self, batch: &Batch) -> Result<(), CommitError> {
+    async fn arrive_late(&mut self, batch: &Batch, after: Duration) -> Result<(), CommitError> {
         let memory = self.store.memory.open_journal(&self.lease).await?;
         let mut late = FlakyJournal {
             store: self.store.clone(),
@@ -259,7 +280,6 @@ impl FlakyJournal {
             opened: self.opened,
         };
         let batch = copy(batch);
-        let after = Duration::from_millis(self.store.dice.roll("late batch", 15_000));
         self.store.on_their_way.lock().unwrap().spawn(async move {
             tokio::time::sleep(after).await;
             if late.store.opened(late.lease.partition) == late.opened {
@@ -293,6 +313,10 @@ impl Journal for FlakyJournal {
         match self.store.take_next(DOING) {
             Some(Next::Slow(wait)) => tokio::time::sleep(wait).await,
             Some(Next::Fails) => return Err(lost().into()),
+            Some(Next::ArrivesLate(after)) => {
+                self.arrive_late(batch, after).await?;
+                return Err(lost().into());
+            }
             None => {}
         }
         let trouble = self.store.trouble();
@@ -323,7 +347,8 @@ impl Journal for FlakyJournal {
                 Err(lost().into())
             }
             Some(4) => {
-                self.arrive_late(batch).await?;
+                let after = Duration::from_millis(self.store.dice.roll("late batch", 15_000));
+                self.arrive_late(batch, after).await?;
                 Err(lost().into())
             }
             Some(_) => {
@@ -336,7 +361,11 @@ impl Journal for FlakyJournal {
     }
 
     async fn position(&mut self) -> Result<JournalPosition, StoreError> {
-        self.store.ready("reading a journal's position").await?;
+        const DOING: &str = "reading a journal's position";
+        self.store.ready(DOING).await?;
+        if self.store.shared.lock().unwrap().positions_down {
+            return Err(StoreError::Unavailable { doing: DOING, cause: "set by the test".into() });
+        }
         let position = self.memory.position().await?;
         // It is read under a lock and opens the journal again: what is still on its way comes too late.
         let mut shared = self.store.shared.lock().unwrap();
@@ -457,6 +486,7 @@ pub struct FlakyBus {
 struct BusInner {
     fails_per_mille: u64,
     taken: Vec<StoredEvent>,
+    acknowledged: usize,
 }
 
 impl FlakyBus {
@@ -464,6 +494,7 @@ impl FlakyBus {
         let inner = BusInner {
             fails_per_mille,
             taken: Vec::new(),
+            acknowledged: 0,
         };
         Self {
             dice: dice.clone(),
@@ -474,6 +505,11 @@ impl FlakyBus {
     /// From now on so many publications in a thousand fail.
     pub fn set_fails(&self, per_mille: u64) {
         self.inner.lock().unwrap().fails_per_mille = per_mille;
+    }
+
+    /// How many events were published to the end, repeats included.
+    pub fn acknowledged(&self) -> usize {
+        self.inner.lock().unwrap().acknowledged
     }
 
     /// Everything that the bus has taken, in order, with repeats.
@@ -501,6 +537,9 @@ impl EventBus for FlakyBus {
                 .take(usize::try_from(taken).unwrap_or(usize::MAX))
                 .cloned(),
         );
+        if !fails {
+            inner.acknowledged += events.len();
+        }
         if fails {
             return Err(BusError::Unacknowledged("set by the test".into()));
         }

@@ -13,7 +13,7 @@ use engine::{
 };
 
 use super::dice::Dice;
-use super::effects::{Ahead, Effects, Standing, Temper, definition};
+use super::effects::{Ahead, Effects, Known, Standing, Temper, definition};
 use super::flaky::{FlakyBus, FlakyStore, Trouble};
 use super::lives::{SharedClock, Tasks};
 
@@ -45,8 +45,10 @@ pub struct Site {
     runtime: Runtime,
     mix: Mix,
     lives: Mutex<u32>,
-    /// Lives that ended without a chance to clear up, or lost partitions.
+    /// Lives that ended without a chance to clear up.
     cut_short: Mutex<BTreeSet<u32>>,
+    /// Lives that lost partitions.
+    lost_partitions: Mutex<BTreeSet<u32>>,
     /// What clients were told, by key.
     acknowledged: Mutex<HashMap<String, WorkflowId>>,
 }
@@ -70,6 +72,7 @@ impl Site {
             mix,
             lives: Mutex::new(0),
             cut_short: Mutex::default(),
+            lost_partitions: Mutex::default(),
             acknowledged: Mutex::default(),
             dice,
         }
@@ -132,9 +135,9 @@ impl Site {
         life.tasks.kill();
     }
 
-    /// This life lost a partition, or may have.
-    pub fn cut_short(&self, life: &Life) {
-        self.cut_short.lock().unwrap().insert(life.number);
+    /// This life loses partitions: what it knows only from memory of a workflow that is in the journal is gone.
+    pub fn loses_partitions(&self, life: &Life) {
+        self.lost_partitions.lock().unwrap().insert(life.number);
     }
 
     pub fn request(key: &str) -> Start {
@@ -198,7 +201,8 @@ impl Site {
         let heads = self.heads().await;
         for head in heads.iter().filter(|head| head.status == Status::Parked) {
             match engine.retry(head.id, "operator", "it works again").await {
-                Ok(_) | Err(CommandError::Conflict(_) | CommandError::Undecided) => {}
+                // It is owned by the dead until their leases end.
+                Ok(_) | Err(CommandError::Conflict(_) | CommandError::Undecided | CommandError::NotHere(_)) => {}
                 Err(error) => panic!("a parked workflow can't be retried: {error}"),
             }
         }
@@ -359,27 +363,32 @@ impl Site {
                 );
             }
         }
-        let cut_short = self.cut_short.lock().unwrap();
         for (key, known) in &known {
             assert!(known.made <= 1, "{key} took effect twice");
             let state = states.get(&known.workflow);
             let completed = state.is_some_and(|state| state.status() == Status::Completed);
-            if known.standing != Standing::Held || completed {
-                continue;
+            if known.standing == Standing::Held && !completed {
+                let status = state.map(WorkflowState::status);
+                assert!(self.is_excused(known, state), "{key} is left over: {known:?}, its workflow is {status:?}");
             }
-            // Nobody in the journal knows of the attempt, and whoever made it died or lost its partition before it could undo it:
-            // that is what a reconciler is for.
-            let untold = state.is_none_or(|state| {
-                let index = state.definition().index_of(&known.step).unwrap();
-                state.steps[index.0].action == StepState::Untouched
-            });
-            let excused = untold && known.lives.iter().any(|life| cut_short.contains(life));
-            let status = state.map(WorkflowState::status);
-            assert!(
-                excused,
-                "{key} is left over: {known:?}, its workflow is {status:?}"
-            );
         }
+    }
+
+    /// What only the memory of a life knew, and died with it, is for a reconciler to find: attempts of a start that was never
+    /// durable, and attempts that ran ahead of the journal of a workflow that is.
+    fn is_excused(&self, known: &Known, state: Option<&WorkflowState>) -> bool {
+        let action = state.map(|state| {
+            let index = state.definition().index_of(&known.step).unwrap();
+            state.steps[index.0].action.clone()
+        });
+        let untouched = action == Some(StepState::Untouched);
+        let unknown_to_the_journal =
+            matches!(action, None | Some(StepState::Untouched | StepState::Failed { effect_may_exist: false, .. }));
+        let made_by = |lives: &Mutex<BTreeSet<u32>>| {
+            let lives = lives.lock().unwrap();
+            known.lives.iter().any(|life| lives.contains(life))
+        };
+        (unknown_to_the_journal && made_by(&self.cut_short)) || (untouched && made_by(&self.lost_partitions))
     }
 
     /// The rows of a completed workflow are there once, those of any other add up to nothing.

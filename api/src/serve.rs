@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use engine::Runtime;
@@ -74,15 +75,15 @@ impl Serving {
     /// Begins to serve.
     pub fn start(listeners: Listeners, services: Services) -> Self {
         let (stop, stopping) = watch::channel(false);
-        let services = Services {
+        let services = Arc::new(Services {
             stopping: stopping.clone(),
             ..services
-        };
+        });
         let (buyers, operators) = (listeners.buyers.address(), listeners.operators.address());
         let mut tasks = JoinSet::new();
         tasks.spawn(http::serve(
             listeners.buyers,
-            buyers::router(services.clone()),
+            buyers::router(Arc::clone(&services)),
             stopping.clone(),
         ));
         tasks.spawn(http::serve(

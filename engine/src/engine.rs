@@ -219,7 +219,11 @@ impl Engine {
             }
         }
         let (node, leftovers) = Node::new(parts);
-        node.take_partitions().await?;
+        node.runtime.spawn(Arc::clone(&node).keep_leases());
+        if let Err(error) = node.take_partitions().await {
+            node.give_up();
+            return Err(error.into());
+        }
         node.runtime.spawn(Arc::clone(&node).beat(leftovers));
         Ok(Self { node })
     }
@@ -296,7 +300,7 @@ impl Engine {
             rows: metrics.rows.get(),
             splits: metrics.splits.get(),
             fenced: metrics.fenced.get(),
-            unpublished: metrics.unpublished.get(),
+            unpublished: self.node.unpublished(),
             settled: metrics.settled.get(),
         }
     }

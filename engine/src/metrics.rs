@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// One number that only goes up, or a gauge that goes both ways.
+/// One number that only goes up.
 #[derive(Debug, Default)]
 pub struct Count(AtomicU64);
 
@@ -10,11 +10,6 @@ impl Count {
     /// Adds `n`.
     pub fn add(&self, n: u64) {
         self.0.fetch_add(n, Ordering::Relaxed);
-    }
-
-    /// Takes `n` away.
-    pub fn take(&self, n: u64) {
-        self.0.fetch_sub(n, Ordering::Relaxed);
     }
 
     /// The present value.
@@ -35,8 +30,6 @@ pub struct Metrics {
     pub splits: Count,
     /// Batches refused by the fence.
     pub fenced: Count,
-    /// Events durable but not acknowledged (a gauge).
-    pub unpublished: Count,
     /// Workflows that ended or were parked.
     pub settled: Count,
 }

@@ -5,8 +5,8 @@ mod support;
 use std::time::{Duration, Instant};
 
 use engine::definition::{
-    Compensation, Definition, DefinitionBuilder, DefinitionError, Durability, Phase, Policy, RetryPolicy, Saga,
-    Source, StepIndex, StepSpec,
+    Compensation, Definition, DefinitionBuilder, DefinitionError, Durability, Phase, Policy,
+    RetryPolicy, Saga, Source, StepIndex, StepSpec,
 };
 use support::untyped::{build, diamond, spec};
 use support::{Scripted, World};
@@ -18,18 +18,30 @@ fn refusal_of(specs: Vec<StepSpec>) -> DefinitionError {
 }
 
 fn steps(names: &[&str]) -> Vec<StepSpec> {
-    names.iter().map(|name| spec(name, Compensable, &[])).collect()
+    names
+        .iter()
+        .map(|name| spec(name, Compensable, &[]))
+        .collect()
 }
 
 fn scripted(name: &'static str) -> Scripted {
-    Scripted { name, world: World::default(), durability: Durability::Barrier }
+    Scripted {
+        name,
+        world: World::default(),
+        durability: Durability::Barrier,
+    }
 }
 
 // ---- what is refused ----
 
 #[test]
 fn a_saga_without_steps_is_refused() {
-    assert_eq!(refusal_of(vec![]), DefinitionError::Empty { saga: "saga".into() });
+    assert_eq!(
+        refusal_of(vec![]),
+        DefinitionError::Empty {
+            saga: "saga".into()
+        }
+    );
 }
 
 #[test]
@@ -40,24 +52,43 @@ fn names_are_1_to_60_of_lower_case_digits_and_dashes() {
     }
     let too_long = "x".repeat(61);
     for bad in ["", "A", "a b", "a_b", "a/b", "ä", "a\n", too_long.as_str()] {
-        assert_eq!(refusal_of(steps(&[bad])), DefinitionError::BadName { name: bad.into() });
+        assert_eq!(
+            refusal_of(steps(&[bad])),
+            DefinitionError::BadName { name: bad.into() }
+        );
         let mut builder = DefinitionBuilder::new(bad, 1);
         builder.step(spec("a", Compensable, &[]));
-        let refused = builder.build(Source::Input).expect_err("the saga's name is held to the same rule");
+        let refused = builder
+            .build(Source::Input)
+            .expect_err("the saga's name is held to the same rule");
         assert_eq!(refused, DefinitionError::BadName { name: bad.into() });
     }
 }
 
 #[test]
 fn two_steps_of_one_name_are_refused() {
-    assert_eq!(refusal_of(steps(&["a", "b", "a"])), DefinitionError::DuplicateName { name: "a".into() });
+    assert_eq!(
+        refusal_of(steps(&["a", "b", "a"])),
+        DefinitionError::DuplicateName { name: "a".into() }
+    );
 }
 
 #[test]
 fn a_compensable_step_must_say_how_it_is_undone_or_why_it_need_not_be() {
-    let unsaid = StepSpec { compensation: Compensation::Unsaid, ..spec("a", Compensable, &[]) };
-    assert_eq!(refusal_of(vec![unsaid]), DefinitionError::CompensationUnsaid { step: "a".into() });
-    let said = StepSpec { compensation: Compensation::None { because: "it only reads" }, ..spec("a", Compensable, &[]) };
+    let unsaid = StepSpec {
+        compensation: Compensation::Unsaid,
+        ..spec("a", Compensable, &[])
+    };
+    assert_eq!(
+        refusal_of(vec![unsaid]),
+        DefinitionError::CompensationUnsaid { step: "a".into() }
+    );
+    let said = StepSpec {
+        compensation: Compensation::None {
+            because: "it only reads",
+        },
+        ..spec("a", Compensable, &[])
+    };
     let definition = build([said]).unwrap();
     assert!(!definition.steps()[0].undoable);
 }
@@ -65,23 +96,63 @@ fn a_compensable_step_must_say_how_it_is_undone_or_why_it_need_not_be() {
 #[test]
 fn two_pivots_are_refused() {
     let refused = refusal_of(vec![spec("pay", Pivot, &[]), spec("ship", Pivot, &[0])]);
-    assert_eq!(refused, DefinitionError::TwoPivots { first: "pay".into(), second: "ship".into() });
+    assert_eq!(
+        refused,
+        DefinitionError::TwoPivots {
+            first: "pay".into(),
+            second: "ship".into()
+        }
+    );
 }
 
 #[test]
 fn a_compensable_step_past_the_pivot_is_refused_and_also_one_that_only_waits_for_it_in_the_end() {
     let direct = refusal_of(vec![spec("pay", Pivot, &[]), spec("a", Compensable, &[0])]);
-    assert_eq!(direct, DefinitionError::CompensableAfterPivot { step: "a".into(), pivot: "pay".into() });
-    let past = vec![spec("pay", Pivot, &[]), spec("issue", Retriable, &[0]), spec("a", Compensable, &[1])];
-    assert_eq!(refusal_of(past), DefinitionError::CompensableAfterPivot { step: "a".into(), pivot: "issue".into() });
-    let through = vec![spec("b", Compensable, &[1]), spec("a", Compensable, &[2]), spec("pay", Pivot, &[])];
-    assert_eq!(refusal_of(through), DefinitionError::CompensableAfterPivot { step: "a".into(), pivot: "pay".into() });
+    assert_eq!(
+        direct,
+        DefinitionError::CompensableAfterPivot {
+            step: "a".into(),
+            pivot: "pay".into()
+        }
+    );
+    let past = vec![
+        spec("pay", Pivot, &[]),
+        spec("issue", Retriable, &[0]),
+        spec("a", Compensable, &[1]),
+    ];
+    assert_eq!(
+        refusal_of(past),
+        DefinitionError::CompensableAfterPivot {
+            step: "a".into(),
+            pivot: "issue".into()
+        }
+    );
+    let through = vec![
+        spec("b", Compensable, &[1]),
+        spec("a", Compensable, &[2]),
+        spec("pay", Pivot, &[]),
+    ];
+    assert_eq!(
+        refusal_of(through),
+        DefinitionError::CompensableAfterPivot {
+            step: "a".into(),
+            pivot: "pay".into()
+        }
+    );
 }
 
 #[test]
 fn a_retriable_step_without_a_pivot_is_refused() {
-    let refused = refusal_of(vec![spec("a", Compensable, &[]), spec("issue", Retriable, &[0])]);
-    assert_eq!(refused, DefinitionError::RetriableWithoutPivot { step: "issue".into() });
+    let refused = refusal_of(vec![
+        spec("a", Compensable, &[]),
+        spec("issue", Retriable, &[0]),
+    ]);
+    assert_eq!(
+        refused,
+        DefinitionError::RetriableWithoutPivot {
+            step: "issue".into()
+        }
+    );
 }
 
 #[test]
@@ -90,15 +161,25 @@ fn steps_that_wait_for_each_other_are_refused_and_named() {
         DefinitionError::Cycle { steps } => steps.join(" "),
         other => panic!("not a cycle: {other}"),
     };
-    let two = vec![spec("c", Compensable, &[]), spec("a", Compensable, &[2]), spec("b", Compensable, &[1])];
+    let two = vec![
+        spec("c", Compensable, &[]),
+        spec("a", Compensable, &[2]),
+        spec("b", Compensable, &[1]),
+    ];
     assert_eq!(names(refusal_of(two)), "a b");
-    assert_eq!(names(refusal_of(vec![spec("alone", Compensable, &[0])])), "alone");
+    assert_eq!(
+        names(refusal_of(vec![spec("alone", Compensable, &[0])])),
+        "alone"
+    );
 
     let mut by_edges = DefinitionBuilder::new("saga", 1);
     let a = by_edges.step(spec("a", Compensable, &[]));
     let b = by_edges.step(spec("b", Compensable, &[0]));
     by_edges.edge(b, a);
-    assert_eq!(names(by_edges.build(Source::Input).expect_err("a cycle")), "a b");
+    assert_eq!(
+        names(by_edges.build(Source::Input).expect_err("a cycle")),
+        "a b"
+    );
 
     // No edge says so, but the pivot is before every retriable step.
     let pivot_last = vec![spec("issue", Retriable, &[]), spec("pay", Pivot, &[0])];
@@ -112,27 +193,46 @@ fn an_order_that_closes_a_circle_is_refused_by_the_typed_builder_too() {
     let b = saga.compensable(scripted("b"), &a);
     saga.order(&b, &a);
     let refused = saga.finish(&b).expect_err("a cycle");
-    assert_eq!(refused, DefinitionError::Cycle { steps: vec!["a".into(), "b".into()] });
+    assert_eq!(
+        refused,
+        DefinitionError::Cycle {
+            steps: vec!["a".into(), "b".into()]
+        }
+    );
 }
 
 #[test]
 fn a_number_that_is_no_step_is_refused_as_an_input_an_edge_and_an_output() {
-    let unknown = DefinitionError::UnknownStep { saga: "saga".into(), index: 7 };
+    let unknown = DefinitionError::UnknownStep {
+        saga: "saga".into(),
+        index: 7,
+    };
     assert_eq!(refusal_of(vec![spec("a", Compensable, &[7])]), unknown);
 
     let mut edge = DefinitionBuilder::new("saga", 1);
     let a = edge.step(spec("a", Compensable, &[]));
     edge.edge(a, StepIndex(7));
-    assert_eq!(edge.build(Source::Input).expect_err("no such step"), unknown);
+    assert_eq!(
+        edge.build(Source::Input).expect_err("no such step"),
+        unknown
+    );
 
     let mut output = DefinitionBuilder::new("saga", 1);
     output.step(spec("a", Compensable, &[]));
-    assert_eq!(output.build(Source::Step(StepIndex(7))).expect_err("no such step"), unknown);
+    assert_eq!(
+        output
+            .build(Source::Step(StepIndex(7)))
+            .expect_err("no such step"),
+        unknown
+    );
 }
 
 #[test]
 fn a_handle_of_another_saga_is_refused_wherever_it_is_used() {
-    let foreign = |step: &str| DefinitionError::ForeignHandle { step: step.into(), saga: "other v2".into() };
+    let foreign = |step: &str| DefinitionError::ForeignHandle {
+        step: step.into(),
+        saga: "other v2".into(),
+    };
     let mut other = Saga::<u32>::new("other", 2);
     let theirs = other.compensable(scripted("theirs"), &other.input());
 
@@ -147,7 +247,10 @@ fn a_handle_of_another_saga_is_refused_wherever_it_is_used() {
 
     let mut saga = Saga::<u32>::new("saga", 1);
     let _a = saga.compensable(scripted("a"), &saga.input());
-    assert_eq!(saga.finish(&theirs).expect_err("as the output"), foreign("output"));
+    assert_eq!(
+        saga.finish(&theirs).expect_err("as the output"),
+        foreign("output")
+    );
 }
 
 #[test]
@@ -157,14 +260,25 @@ fn a_handle_of_another_saga_of_the_same_name_is_refused() {
     let mut saga = Saga::<u32>::new("saga", 1);
     let _a = saga.compensable(scripted("a"), &saga.input());
     let b = saga.compensable(scripted("b"), &theirs);
-    let refused = saga.finish(&b).expect_err("two sagas of one name are still two");
-    assert_eq!(refused, DefinitionError::ForeignHandle { step: "b".into(), saga: "saga v1".into() });
+    let refused = saga
+        .finish(&b)
+        .expect_err("two sagas of one name are still two");
+    assert_eq!(
+        refused,
+        DefinitionError::ForeignHandle {
+            step: "b".into(),
+            saga: "saga v1".into()
+        }
+    );
 }
 
 // ---- what it holds ----
 
 fn names(definition: &Definition, indexes: &[StepIndex]) -> String {
-    let names: Vec<&str> = indexes.iter().map(|index| &*definition.step(*index).name).collect();
+    let names: Vec<&str> = indexes
+        .iter()
+        .map(|index| &*definition.step(*index).name)
+        .collect();
     names.join(" ")
 }
 
@@ -181,20 +295,34 @@ fn the_pivot_waits_for_every_compensable_step_and_every_retriable_step_for_the_p
         let index = definition.index_of(name).unwrap();
         names(&definition, &definition.step(index).needs)
     };
-    assert_eq!([needs("a"), needs("b"), needs("pay"), needs("late")], ["", "a", "a b", "pay"]);
+    assert_eq!(
+        [needs("a"), needs("b"), needs("pay"), needs("late")],
+        ["", "a", "a b", "pay"]
+    );
 }
 
 #[test]
 fn a_wide_and_deep_definition_is_built_and_drawn_at_once() {
     let everyone_before = |index: usize| (0..index).collect::<Vec<_>>();
-    let dense = (0..60).map(|index| spec(&format!("s{index}"), Compensable, &everyone_before(index)));
+    let dense =
+        (0..60).map(|index| spec(&format!("s{index}"), Compensable, &everyone_before(index)));
     let began = now();
     let definition = build(dense).unwrap();
-    assert_eq!(definition.to_mermaid().lines().count(), 1 + 60 + 59, "a chain, once the implied edges are left out");
-    assert!(began.elapsed() < Duration::from_secs(5), "the paths of a graph are not counted one by one");
+    assert_eq!(
+        definition.to_mermaid().lines().count(),
+        1 + 60 + 59,
+        "a chain, once the implied edges are left out"
+    );
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "the paths of a graph are not counted one by one"
+    );
 }
 
-#[expect(clippy::disallowed_methods, reason = "a bound on a computation that would take years")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a bound on a computation that would take years"
+)]
 fn now() -> Instant {
     Instant::now()
 }
@@ -216,13 +344,18 @@ fn changed(index: usize, change: impl FnOnce(&mut StepSpec)) -> u64 {
 fn the_hash_never_changes_by_itself() {
     // Workflows in flight are pinned to this number: a release in which it is another one can't take them up.
     assert_eq!(hash(diamond()), 7_065_497_611_793_388_336);
-    assert!(i64::try_from(hash(diamond())).is_ok(), "every database stores it as a signed number");
+    assert!(
+        i64::try_from(hash(diamond())).is_ok(),
+        "every database stores it as a signed number"
+    );
 }
 
 #[test]
 fn the_hash_changes_with_whatever_a_workflow_in_flight_depends_on() {
     let mut seen = vec![hash(diamond())];
-    let none = Compensation::None { because: "it only reads" };
+    let none = Compensation::None {
+        because: "it only reads",
+    };
     seen.push(changed(0, |a| a.name = "z".into()));
     seen.push(changed(0, |a| a.compensation = none));
     seen.push(changed(3, |c| c.inputs.reverse()));
@@ -233,7 +366,9 @@ fn the_hash_changes_with_whatever_a_workflow_in_flight_depends_on() {
     longer.push(spec("e", Retriable, &[]));
     seen.push(hash(longer));
     let mut without_pivot = diamond();
-    without_pivot.iter_mut().for_each(|step| step.phase = Compensable);
+    without_pivot
+        .iter_mut()
+        .for_each(|step| step.phase = Compensable);
     seen.push(hash(without_pivot));
     for (name, version, output, edge) in [
         ("other", 1, Source::Input, false),
@@ -264,10 +399,15 @@ fn the_hash_does_not_change_with_what_may_change_under_a_running_workflow() {
         durability: Durability::Replayable,
     };
     assert_eq!(changed(0, |a| a.policy = impatient), hash(diamond()));
-    let reworded = Compensation::None { because: "another sentence" };
+    let reworded = Compensation::None {
+        because: "another sentence",
+    };
     assert_eq!(changed(4, |d| d.compensation = reworded), hash(diamond()));
     // An edge that is drawn twice is one edge.
-    assert_eq!(changed(2, |pivot| pivot.inputs = vec![]), changed(2, |pivot| pivot.inputs = vec![]));
+    assert_eq!(
+        changed(2, |pivot| pivot.inputs = vec![]),
+        changed(2, |pivot| pivot.inputs = vec![])
+    );
 }
 
 // ---- its picture ----

@@ -17,7 +17,15 @@ use support::site::{Life, Mix, Site};
 use tokio::task::JoinSet;
 
 const QUIET: Mix = Mix {
-    temper: Temper { refused: 0, retry: 0, unknown: 0, panic: 0, hang: 0, late: 0, undo_refused: 0 },
+    temper: Temper {
+        refused: 0,
+        retry: 0,
+        unknown: 0,
+        panic: 0,
+        hang: 0,
+        late: 0,
+        undo_refused: 0,
+    },
     trouble: Trouble {
         unavailable: 0,
         contended: 0,
@@ -32,12 +40,22 @@ const QUIET: Mix = Mix {
     ahead: Ahead::First,
 };
 
-const AHEADS: [Ahead; 4] = [Ahead::Nothing, Ahead::First, Ahead::AllButPivot, Ahead::Everything];
+const AHEADS: [Ahead; 4] = [
+    Ahead::Nothing,
+    Ahead::First,
+    Ahead::AllButPivot,
+    Ahead::Everything,
+];
 
 /// A test on its own paused clock: one runtime a seed, so that each begins alike.
 fn on_paused_time<T>(test: impl Future<Output = T>) -> T {
     let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder.enable_time().start_paused(true).build().unwrap().block_on(test)
+    builder
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap()
+        .block_on(test)
 }
 
 /// Who can be asked at the moment.
@@ -61,17 +79,28 @@ async fn client(site: Arc<Site>, current: Current, key: String) {
 async fn operate(site: &Site, current: &Current, key: &str, started: &Started) {
     let id = started.view().id;
     let engine = current.lock().unwrap().engine.clone();
-    let until = site.after(Duration::from_millis(site.dice.roll(&format!("wait {key}"), 2_000)));
+    let until = site.after(Duration::from_millis(
+        site.dice.roll(&format!("wait {key}"), 2_000),
+    ));
     match site.dice.roll(&format!("operator {key}"), 10) {
         0 | 1 => drop(engine.compensate(id, "ann", "a mistake").await),
         2 => drop(engine.retry(id, "ann", "again").await),
-        3 => drop(tokio::join!(engine.retry(id, "ann", "again"), engine.retry(id, "ben", "again"))),
-        4 => drop(tokio::join!(engine.compensate(id, "ann", "a mistake"), engine.retry(id, "ben", "again"))),
+        3 => drop(tokio::join!(
+            engine.retry(id, "ann", "again"),
+            engine.retry(id, "ben", "again")
+        )),
+        4 => drop(tokio::join!(
+            engine.compensate(id, "ann", "a mistake"),
+            engine.retry(id, "ben", "again")
+        )),
         _ => drop(engine.wait(id, until).await),
     }
     let again = site.start(&engine, key).await;
     if let Ok(again) = again {
-        assert!(matches!(again, Started::Existing(_)), "it was acknowledged before: {again:?}");
+        assert!(
+            matches!(again, Started::Existing(_)),
+            "it was acknowledged before: {again:?}"
+        );
     }
 }
 
@@ -101,7 +130,10 @@ async fn case(site: Arc<Site>, workflows: u32, troubles: impl AsyncFnOnce(&Arc<S
     site.settle(&last).await;
     let counts = site.check().await;
     println!("{counts:?}");
-    assert!(counts.values().sum::<usize>() > 0, "something was looked at");
+    assert!(
+        counts.values().sum::<usize>() > 0,
+        "something was looked at"
+    );
 }
 
 fn pause(site: &Site, what: &str, below_ms: u64) -> impl Future<Output = ()> + use<> {
@@ -136,7 +168,12 @@ fn status_of(view: Option<View>) -> Option<Status> {
 }
 
 async fn settled(site: &Site, life: &Life, id: WorkflowId) -> Option<Status> {
-    status_of(life.engine.wait(id, site.after(Duration::from_secs(60))).await.unwrap())
+    status_of(
+        life.engine
+            .wait(id, site.after(Duration::from_secs(60)))
+            .await
+            .unwrap(),
+    )
 }
 
 async fn started(site: &Site, life: &Life, key: &str) -> WorkflowId {
@@ -157,7 +194,10 @@ fn a_parked_workflow_goes_on_as_soon_as_it_is_retried() {
     quiet(Ahead::First, async |site| {
         let life = site.open("test").await;
         let id = parked(site, &life, "k", "d").await;
-        life.engine.retry(id, "ann", "it works again").await.unwrap();
+        life.engine
+            .retry(id, "ann", "it works again")
+            .await
+            .unwrap();
         assert_eq!(settled(site, &life, id).await, Some(Status::Completed));
         life
     });
@@ -181,16 +221,32 @@ fn a_parked_workflow_that_two_operators_retry_at_once_is_retried_once() {
         let life = site.open("test").await;
         let id = parked(site, &life, "k", "d").await;
         // The second one reads the workflow as it was, and its answer comes when the first one's work is done.
-        site.store.next("reading records", [Next::Slow(Duration::ZERO), Next::Slow(Duration::from_secs(2))]);
-        let (ann, ben) =
-            tokio::join!(life.engine.retry(id, "ann", "it works"), life.engine.retry(id, "ben", "it works"));
+        site.store.next(
+            "reading records",
+            [
+                Next::Slow(Duration::ZERO),
+                Next::Slow(Duration::from_secs(2)),
+            ],
+        );
+        let (ann, ben) = tokio::join!(
+            life.engine.retry(id, "ann", "it works"),
+            life.engine.retry(id, "ben", "it works")
+        );
         assert!(ann.is_ok() || ben.is_ok(), "{ann:?} {ben:?}");
         assert!(
-            [&ann, &ben].iter().any(|one| matches!(one, Err(CommandError::Conflict(_)))),
+            [&ann, &ben]
+                .iter()
+                .any(|one| matches!(one, Err(CommandError::Conflict(_)))),
             "one came too late and was told so: {ann:?} {ben:?}"
         );
         assert_eq!(settled(site, &life, id).await, Some(Status::Completed));
-        let retries = site.store.memory.events().iter().filter(|event| event.kind == "retry-requested").count();
+        let retries = site
+            .store
+            .memory
+            .events()
+            .iter()
+            .filter(|event| event.kind == "retry-requested")
+            .count();
         assert_eq!(retries, 1);
         life
     });
@@ -216,7 +272,14 @@ fn a_pivot_whose_rows_the_store_refuses_is_parked_and_nothing_is_undone() {
         let id = parked(site, &life, "k", "pivot").await;
         let refused = life.engine.compensate(id, "ann", "a mistake").await;
         assert!(matches!(refused, Err(CommandError::Conflict(why)) if why.contains("pivot")));
-        assert!(!site.store.memory.events().iter().any(|event| event.kind.starts_with("compensation")));
+        assert!(
+            !site
+                .store
+                .memory
+                .events()
+                .iter()
+                .any(|event| event.kind.starts_with("compensation"))
+        );
         life
     });
 }
@@ -227,10 +290,21 @@ fn a_workflow_that_the_store_refuses_is_parked_with_the_error_and_goes_on_when_i
         let life = site.open("test").await;
         site.store.poison_kind("completed");
         let id = started(site, &life, "k").await;
-        let view = life.engine.wait(id, site.after(Duration::from_secs(60))).await.unwrap().unwrap();
-        assert_eq!((view.head.status, view.head.reason.as_deref()), (Status::Parked, Some("journal-refused")));
+        let view = life
+            .engine
+            .wait(id, site.after(Duration::from_secs(60)))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (view.head.status, view.head.reason.as_deref()),
+            (Status::Parked, Some("journal-refused"))
+        );
         site.store.unpoison();
-        life.engine.retry(id, "ann", "the store is repaired").await.unwrap();
+        life.engine
+            .retry(id, "ann", "the store is repaired")
+            .await
+            .unwrap();
         assert_eq!(settled(site, &life, id).await, Some(Status::Completed));
         life
     });
@@ -245,7 +319,10 @@ fn a_repeat_that_is_born_in_another_partition_leaves_nothing_behind() {
         // Another node, with partitions of its own: it does not know the key, begins, and finds out when it writes.
         let two = site.open("two").await;
         let again = site.start(&two.engine, "k").await.unwrap();
-        assert!(matches!(&again, Started::Existing(view) if view.id == id), "{again:?}");
+        assert!(
+            matches!(&again, Started::Existing(view) if view.id == id),
+            "{again:?}"
+        );
         one.engine.drain(site.after(Duration::from_secs(10))).await;
         two
     });
@@ -258,7 +335,10 @@ fn open_workflows_go_on_when_their_node_loses_its_partitions_and_gets_them_back(
             let life = site.open("test").await;
             site.effects.hang("pivot");
             let id = started(site, &life, "k").await;
-            until("the pivot is attempted", || site.effects.attempts_at("pivot") > 0).await;
+            until("the pivot is attempted", || {
+                site.effects.attempts_at("pivot") > 0
+            })
+            .await;
             // A second process of the same name takes everything, and dies at once.
             let thief = site.open("test").await;
             site.kill(&thief);
@@ -285,7 +365,10 @@ fn a_partition_that_was_taken_back_stays_open() {
         until("it serves again", || life.engine.is_serving()).await;
         for key in 20..400 {
             let started = site.start(&life.engine, &format!("k{key}")).await;
-            assert!(started.is_ok(), "nobody else wants the partition: {started:?}");
+            assert!(
+                started.is_ok(),
+                "nobody else wants the partition: {started:?}"
+            );
         }
         site.settle(&life).await;
         site.check().await;
@@ -300,7 +383,10 @@ fn a_drain_that_takes_longer_than_a_lease_keeps_it() {
         let life = site.open("test").await;
         site.effects.hang("pivot");
         let id = started(&site, &life, "k").await;
-        until("the pivot is attempted", || site.effects.attempts_at("pivot") > 0).await;
+        until("the pivot is attempted", || {
+            site.effects.attempts_at("pivot") > 0
+        })
+        .await;
         site.effects.calm();
         // The attempt ends after a second, unanswered, and the next one succeeds.
         let drained = life.engine.drain(site.after(Duration::from_secs(30))).await;
@@ -320,8 +406,15 @@ fn a_node_that_could_not_open_leaves_nothing_running() {
             started(site, &first, &format!("k{key}")).await;
         }
         site.kill(&first);
-        site.store.next("opening a journal", [Next::Slow(Duration::ZERO), Next::Fails]);
-        let (_error, tasks) = site.try_open("test").await.err().expect("the second journal does not open");
+        site.store.next(
+            "opening a journal",
+            [Next::Slow(Duration::ZERO), Next::Fails],
+        );
+        let (_error, tasks) = site
+            .try_open("test")
+            .await
+            .err()
+            .expect("the second journal does not open");
         until("everything that it began has ended", || tasks.alive() == 0).await;
         site.effects.calm();
         site.open("test").await
@@ -338,7 +431,8 @@ fn a_lost_start_that_its_client_repeats_is_not_undone_behind_its_back() {
         assert!(undecided.is_err(), "{undecided:?}");
         until("the partitions are lost", || !life.engine.is_serving()).await;
         // Whoever clears up sees that nothing is durable, and hears of it when something is.
-        site.store.next("finding a workflow", [Next::Slow(Duration::from_secs(3))]);
+        site.store
+            .next("finding a workflow", [Next::Slow(Duration::from_secs(3))]);
         site.store.set_down(false);
         until("it serves again", || life.engine.is_serving()).await;
         let id = loop {
@@ -374,16 +468,79 @@ fn a_start_that_was_lost_is_undone_also_when_its_repeat_fails() {
 }
 
 #[test]
+fn a_repeat_that_fails_undoes_nothing_of_what_its_first_start_did() {
+    for refused in [false, true] {
+        quiet(Ahead::First, async |site| {
+            let first = site.open("test").await;
+            let id = started(site, &first, "k").await;
+            assert_eq!(settled(site, &first, id).await, Some(Status::Completed));
+            site.kill(&first);
+            // The next life has no memory of the key. It begins, under the same keys, and can't go on.
+            let next = site.open("test").await;
+            site.effects.slow("b", Duration::from_millis(100));
+            if refused {
+                site.effects.refuse("b");
+            } else {
+                site.effects.cannot_be_attempted("b");
+            }
+            let again = site.start(&next.engine, "k").await.unwrap();
+            assert!(matches!(again, Started::Existing(_)), "{again:?}");
+            next
+        });
+    }
+}
+
+#[test]
+fn a_start_that_cannot_go_on_while_the_store_is_away_is_undone_when_it_is_back() {
+    quiet(Ahead::First, async |site| {
+        let life = site.open("test").await;
+        site.effects.cannot_be_attempted("b");
+        site.store.next("finding a workflow", [Next::Fails]);
+        let unavailable = site.start(&life.engine, "k").await;
+        assert!(
+            matches!(unavailable, Err(StartError::Unavailable(_))),
+            "{unavailable:?}"
+        );
+        site.effects.calm();
+        life
+    });
+}
+
+#[test]
+fn a_recovery_that_takes_longer_than_a_lease_keeps_it() {
+    quiet(Ahead::First, async |site| {
+        let first = site.open("test").await;
+        site.effects.hang("pivot");
+        let id = started(site, &first, "k").await;
+        site.kill(&first);
+        site.effects.calm();
+        let slow = Next::Slow(Duration::from_secs(15));
+        site.store
+            .next("reading open workflows", [slow, slow, slow]);
+        let next = site.open("test").await;
+        assert_eq!(settled(site, &next, id).await, Some(Status::Completed));
+        assert_eq!(next.engine.counters().fenced, 0);
+        next
+    });
+}
+
+#[test]
 fn a_batch_that_arrives_after_its_workflow_was_given_up_changes_nothing() {
     for after_ms in [10_500, 11_000, 12_000, 14_000] {
         quiet(Ahead::First, async |site| {
             let life = site.open("test").await;
             site.loses_partitions(&life);
-            site.store.next("committing a batch", [Next::ArrivesLate(Duration::from_millis(after_ms))]);
+            site.store.next(
+                "committing a batch",
+                [Next::ArrivesLate(Duration::from_millis(after_ms))],
+            );
             site.store.set_positions_down(true);
             let undecided = site.start(&life.engine, "k").await;
             assert!(undecided.is_err(), "{undecided:?}");
-            until("the partition is lost", || !life.engine.is_serving() || site.now() > Timestamp(1_000_012_000_000)).await;
+            until("the partition is lost", || {
+                !life.engine.is_serving() || site.now() > Timestamp(1_000_012_000_000)
+            })
+            .await;
             site.store.set_positions_down(false);
             tokio::time::sleep(Duration::from_secs(10)).await;
             life
@@ -395,9 +552,13 @@ fn a_batch_that_arrives_after_its_workflow_was_given_up_changes_nothing() {
 fn a_start_that_takes_too_long_is_undecided_and_its_repeat_finds_it() {
     quiet(Ahead::First, async |site| {
         let life = site.open("test").await;
-        site.store.next("committing a batch", [Next::Slow(Duration::from_secs(7))]);
+        site.store
+            .next("committing a batch", [Next::Slow(Duration::from_secs(7))]);
         let undecided = site.start(&life.engine, "k").await;
-        assert!(matches!(undecided, Err(StartError::Undecided(_))), "{undecided:?}");
+        assert!(
+            matches!(undecided, Err(StartError::Undecided(_))),
+            "{undecided:?}"
+        );
         let again = site.start(&life.engine, "k").await.unwrap();
         assert!(matches!(again, Started::Existing(_)), "{again:?}");
         life
@@ -415,7 +576,9 @@ fn a_node_that_is_full_refuses_starts_and_takes_them_again() {
         started(&site, &life, "k1").await;
         let third = site.start(&life.engine, "k2").await;
         assert!(matches!(third, Err(StartError::Busy)), "{third:?}");
-        assert!(matches!(site.start(&life.engine, "k0").await, Ok(Started::Existing(view)) if view.id == first));
+        assert!(
+            matches!(site.start(&life.engine, "k0").await, Ok(Started::Existing(view)) if view.id == first)
+        );
         site.effects.calm();
         until("one has ended", || life.engine.counters().in_flight < 2).await;
         started(&site, &life, "k2").await;
@@ -434,10 +597,20 @@ fn a_relay_that_is_far_behind_publishes_everything_in_order_when_the_bus_is_back
             assert_eq!(settled(site, &life, id).await, Some(Status::Completed));
         }
         let counters = life.engine.counters();
-        assert!(counters.commits > 300, "more batches than the relay remembers: {}", counters.commits);
-        assert_eq!(counters.unpublished as usize, site.store.memory.events().len() - site.bus.acknowledged());
+        assert!(
+            counters.commits > 300,
+            "more batches than the relay remembers: {}",
+            counters.commits
+        );
+        assert_eq!(
+            counters.unpublished as usize,
+            site.store.memory.events().len() - site.bus.acknowledged()
+        );
         site.bus.set_fails(0);
-        until("everything is published", || life.engine.counters().unpublished == 0).await;
+        until("everything is published", || {
+            life.engine.counters().unpublished == 0
+        })
+        .await;
         life
     });
 }
@@ -450,16 +623,25 @@ fn what_a_drain_could_not_finish_goes_on_in_the_next_life() {
         for key in 0..20 {
             started(site, &life, &format!("k{key}")).await;
         }
-        let drained = life.engine.drain(site.after(Duration::from_millis(900))).await;
+        let drained = life
+            .engine
+            .drain(site.after(Duration::from_millis(900)))
+            .await;
         assert_eq!(drained.open, 20);
-        assert!(matches!(site.start(&life.engine, "late").await, Err(StartError::NotServing(_))));
+        assert!(matches!(
+            site.start(&life.engine, "late").await,
+            Err(StartError::NotServing(_))
+        ));
         site.effects.calm();
         // Another name: it was handed over, nobody waits for a lease to end.
         let next = site.open("other").await;
         for head in site.heads().await {
             assert_eq!(settled(site, &next, head.id).await, Some(Status::Completed));
         }
-        until("everything of the drained life has ended", || life.tasks.alive() == 0).await;
+        until("everything of the drained life has ended", || {
+            life.tasks.alive() == 0
+        })
+        .await;
         next
     });
 }
@@ -471,12 +653,25 @@ fn an_attempt_that_ends_after_its_workflow_turned_back_is_undone_with_what_it_ga
         site.effects.slow("b", Duration::from_millis(600));
         let id = started(site, &life, "k").await;
         until("b is attempted", || site.effects.attempts_at("b") > 0).await;
-        let view = life.engine.compensate(id, "ann", "a mistake").await.unwrap();
+        let view = life
+            .engine
+            .compensate(id, "ann", "a mistake")
+            .await
+            .unwrap();
         assert_eq!(view.head.status, Status::Compensating);
         assert_eq!(settled(site, &life, id).await, Some(Status::Compensated));
-        let kinds: Vec<String> = site.store.memory.events().into_iter().map(|event| event.kind).collect();
+        let kinds: Vec<String> = site
+            .store
+            .memory
+            .events()
+            .into_iter()
+            .map(|event| event.kind)
+            .collect();
         let of_b = kinds.iter().rposition(|kind| kind == "step-done").unwrap();
-        let turned = kinds.iter().position(|kind| kind == "compensation-requested").unwrap();
+        let turned = kinds
+            .iter()
+            .position(|kind| kind == "compensation-requested")
+            .unwrap();
         assert!(turned < of_b, "the attempt ended later: {kinds:?}");
         life
     });
@@ -488,11 +683,18 @@ fn a_pause_stops_retries_that_were_waiting_and_a_resume_lets_them_go_on() {
         let life = site.open("test").await;
         site.effects.cannot_be_attempted("pivot");
         let id = started(site, &life, "k").await;
-        until("the pivot is attempted", || site.effects.attempts_at("pivot") > 0).await;
+        until("the pivot is attempted", || {
+            site.effects.attempts_at("pivot") > 0
+        })
+        .await;
         assert!(life.engine.pause(site.after(Duration::from_secs(5))).await);
         let before = site.effects.attempts_at("pivot");
         tokio::time::sleep(Duration::from_secs(20)).await;
-        assert_eq!(site.effects.attempts_at("pivot"), before, "nothing begins during a pause");
+        assert_eq!(
+            site.effects.attempts_at("pivot"),
+            before,
+            "nothing begins during a pause"
+        );
         site.effects.calm();
         life.engine.resume();
         assert_eq!(settled(site, &life, id).await, Some(Status::Completed));
@@ -513,10 +715,16 @@ fn commands_that_race_with_the_end_of_their_workflow_are_answered() {
                 life.engine.compensate(id, "cid", "a mistake"),
             );
             for answer in [answers.0, answers.1, answers.2] {
-                assert!(matches!(answer, Ok(_) | Err(CommandError::Conflict(_))), "{answer:?}");
+                assert!(
+                    matches!(answer, Ok(_) | Err(CommandError::Conflict(_))),
+                    "{answer:?}"
+                );
             }
         }
-        until("all have left memory", || life.engine.counters().in_flight == 0).await;
+        until("all have left memory", || {
+            life.engine.counters().in_flight == 0
+        })
+        .await;
         life
     });
 }
@@ -527,7 +735,11 @@ fn commands_that_race_with_the_end_of_their_workflow_are_answered() {
 fn steps_that_fail_in_every_way_leave_nothing_undone() {
     for seed in seeds(1, 6) {
         for ahead in AHEADS {
-            let mix = Mix { temper: Temper::WILD, ahead, ..QUIET };
+            let mix = Mix {
+                temper: Temper::WILD,
+                ahead,
+                ..QUIET
+            };
             run(seed, mix, 200, async |_, _| {});
         }
     }
@@ -537,8 +749,16 @@ fn steps_that_fail_in_every_way_leave_nothing_undone() {
 fn rows_that_are_refused_leave_nothing_undone() {
     for seed in seeds(100, 6) {
         for ahead in AHEADS {
-            let trouble = Trouble { rows_refused: 150, ..QUIET.trouble };
-            let mix = Mix { temper: Temper::WILD, trouble, ahead, ..QUIET };
+            let trouble = Trouble {
+                rows_refused: 150,
+                ..QUIET.trouble
+            };
+            let mix = Mix {
+                temper: Temper::WILD,
+                trouble,
+                ahead,
+                ..QUIET
+            };
             run(seed, mix, 200, async |_, _| {});
         }
     }
@@ -547,7 +767,12 @@ fn rows_that_are_refused_leave_nothing_undone() {
 #[test]
 fn commits_that_fail_in_every_way_lose_and_double_nothing() {
     for seed in seeds(200, 6) {
-        let mix = Mix { temper: Temper::WILD, trouble: Trouble::WILD, bus_fails: 200, ..QUIET };
+        let mix = Mix {
+            temper: Temper::WILD,
+            trouble: Trouble::WILD,
+            bus_fails: 200,
+            ..QUIET
+        };
         run(seed, mix, 200, async |site, current| {
             // A commit that hangs for longer than the lease loses the partition.
             site.loses_partitions(&current.lock().unwrap());
@@ -558,7 +783,12 @@ fn commits_that_fail_in_every_way_lose_and_double_nothing() {
 /// Everything at once, but for what happens to the processes.
 fn wild(seed: u64) -> Mix {
     let ahead = AHEADS[usize::try_from(seed % 3).unwrap()];
-    Mix { temper: Temper::WILD, trouble: Trouble::WILD, bus_fails: 200, ahead }
+    Mix {
+        temper: Temper::WILD,
+        trouble: Trouble::WILD,
+        bus_fails: 200,
+        ahead,
+    }
 }
 
 #[test]

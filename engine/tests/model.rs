@@ -24,7 +24,10 @@ const FIRST_SEED: u64 = 1;
 
 fn from_environment(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name}={text} is not a number")),
+    )
 }
 
 fn run(seed: u64) -> Ending {
@@ -47,10 +50,16 @@ fn ten_thousand_random_sagas_keep_to_the_plain_model_until_their_one_end() {
     }
     let cases = from_environment("MODEL_CASES").unwrap_or(CASES);
     println!("seeds {FIRST_SEED} to {}", FIRST_SEED + cases - 1);
-    let halves = [FIRST_SEED..FIRST_SEED + cases / 2, FIRST_SEED + cases / 2..FIRST_SEED + cases];
+    let halves = [
+        FIRST_SEED..FIRST_SEED + cases / 2,
+        FIRST_SEED + cases / 2..FIRST_SEED + cases,
+    ];
     let endings: Vec<Ending> = std::thread::scope(|scope| {
         let threads = halves.map(|seeds| scope.spawn(|| seeds.map(run).collect::<Vec<_>>()));
-        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect()
     });
     let mut by_status: BTreeMap<&str, u64> = BTreeMap::new();
     let mut total = Ending::default();
@@ -66,7 +75,13 @@ fn ten_thousand_random_sagas_keep_to_the_plain_model_until_their_one_end() {
     );
     if cases >= CASES {
         let seen = |status| by_status.get(status).copied().unwrap_or(0) > cases / 50;
-        assert!(["COMPLETED", "COMPENSATED", "PARKED"].into_iter().all(seen), "each ending is common: {by_status:?}");
-        assert!(total.crashes > cases / 4 && total.compensations > cases / 4, "nothing was left out");
+        assert!(
+            ["COMPLETED", "COMPENSATED", "PARKED"].into_iter().all(seen),
+            "each ending is common: {by_status:?}"
+        );
+        assert!(
+            total.crashes > cases / 4 && total.compensations > cases / 4,
+            "nothing was left out"
+        );
     }
 }

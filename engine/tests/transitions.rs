@@ -10,8 +10,8 @@ use std::sync::Arc;
 use engine::definition::{Definition, Phase as StepPhase};
 use engine::store::Status;
 use engine::workflow::{
-    AfterFailure, Direction, Event, Failure, Intent, Phase, Record, Refusal, StepError, StepState, Undo,
-    WorkflowState, plan,
+    AfterFailure, Direction, Event, Failure, Intent, Phase, Record, Refusal, StepError, StepState,
+    Undo, WorkflowState, plan,
 };
 use engine::{Epoch, Payload, Timestamp};
 use support::untyped::{build, spec};
@@ -35,36 +35,68 @@ fn error() -> StepError {
 }
 
 fn done(step: &str, attempt: u32) -> Event {
-    Event::StepDone { step: step.into(), attempt, output: Payload::null() }
+    Event::StepDone {
+        step: step.into(),
+        attempt,
+        output: Payload::null(),
+    }
 }
 
 fn refused(step: &str, attempt: u32, effect_may_exist: bool) -> Event {
     let refusal = Refusal::new("sold-out", "nothing is left");
-    Event::StepRefused { step: step.into(), attempt, refusal, effect_may_exist }
+    Event::StepRefused {
+        step: step.into(),
+        attempt,
+        refusal,
+        effect_may_exist,
+    }
 }
 
 fn failed(step: &str, attempt: u32, failure: Failure, then: AfterFailure) -> Event {
-    Event::AttemptFailed { step: step.into(), attempt, failure, error: error(), then }
+    Event::AttemptFailed {
+        step: step.into(),
+        attempt,
+        failure,
+        error: error(),
+        then,
+    }
 }
 
 fn undone(step: &str, attempt: u32) -> Event {
-    Event::CompensationDone { step: step.into(), attempt }
+    Event::CompensationDone {
+        step: step.into(),
+        attempt,
+    }
 }
 
 fn undo_failed(step: &str, attempt: u32, then: AfterFailure) -> Event {
-    Event::CompensationFailed { step: step.into(), attempt, error: error(), then }
+    Event::CompensationFailed {
+        step: step.into(),
+        attempt,
+        error: error(),
+        then,
+    }
 }
 
 fn turned_back() -> Event {
-    Event::CompensationRequested { actor: "ann".into(), reason: "a mistake".into() }
+    Event::CompensationRequested {
+        actor: "ann".into(),
+        reason: "a mistake".into(),
+    }
 }
 
 fn retried() -> Event {
-    Event::RetryRequested { actor: "ann".into(), reason: "it works again".into() }
+    Event::RetryRequested {
+        actor: "ann".into(),
+        reason: "it works again".into(),
+    }
 }
 
 fn started(definition: &Definition) -> Event {
-    Event::Started { definition: definition.pinned().clone(), input: Payload::null() }
+    Event::Started {
+        definition: definition.pinned().clone(),
+        input: Payload::null(),
+    }
 }
 
 const RETRY: AfterFailure = AfterFailure::RetryAt(Timestamp(9));
@@ -72,11 +104,21 @@ const RETRY: AfterFailure = AfterFailure::RetryAt(Timestamp(9));
 // ---- states ----
 
 fn record(seq: u32, event: Event, starts: Vec<Intent>) -> Record {
-    Record { seq, at: Timestamp(i64::from(seq)), event, starts }
+    Record {
+        seq,
+        at: Timestamp(i64::from(seq)),
+        event,
+        starts,
+    }
 }
 
-fn apply(state: &WorkflowState, event: Event) -> Result<WorkflowState, engine::workflow::IllegalTransition> {
-    state.clone().apply(&record(state.seq + 1, event, Vec::new()))
+fn apply(
+    state: &WorkflowState,
+    event: Event,
+) -> Result<WorkflowState, engine::workflow::IllegalTransition> {
+    state
+        .clone()
+        .apply(&record(state.seq + 1, event, Vec::new()))
 }
 
 /// The events, each with the attempts that the plan then lets begin.
@@ -89,7 +131,10 @@ fn after(events: impl IntoIterator<Item = Event>) -> WorkflowState {
     for event in events {
         let without = apply(&state, event.clone()).unwrap();
         let starts = plan(&without, &|_| false).intents(&without);
-        state = state.clone().apply(&record(state.seq + 1, event, starts)).unwrap();
+        state = state
+            .clone()
+            .apply(&record(state.seq + 1, event, starts))
+            .unwrap();
     }
     state
 }
@@ -109,19 +154,80 @@ fn shapes() -> Vec<(&'static str, &'static str, WorkflowState)> {
         ("going: a may exist", "a", after([unknown("a")])),
         ("going: a done, b", "a", after([done("a", 1)])),
         ("going: pivot", "pivot", after(at_pivot())),
-        ("going: pivot may exist", "pivot", with(at_pivot(), vec![unknown("pivot")])),
+        (
+            "going: pivot may exist",
+            "pivot",
+            with(at_pivot(), vec![unknown("pivot")]),
+        ),
         ("going: y", "y", after(past_pivot())),
-        ("all done", "z", with(past_pivot(), vec![done("y", 1), done("z", 1)])),
+        (
+            "all done",
+            "z",
+            with(past_pivot(), vec![done("y", 1), done("z", 1)]),
+        ),
         ("back: a under way", "a", after([refused("b", 1, false)])),
-        ("back: undoing a", "a", after([done("a", 1), refused("b", 1, false)])),
-        ("back: all undone", "a", after([done("a", 1), refused("b", 1, false), undone("a", 1)])),
-        ("parked: pivot", "pivot", with(at_pivot(), vec![failed("pivot", 1, Failure::Unknown, AfterFailure::Park)])),
-        ("parked: y refused", "y", with(past_pivot(), vec![refused("y", 1, false)])),
-        ("parked: undoing a", "a", after([done("a", 1), refused("b", 1, false), undo_failed("a", 1, AfterFailure::Park)])),
+        (
+            "back: undoing a",
+            "a",
+            after([done("a", 1), refused("b", 1, false)]),
+        ),
+        (
+            "back: all undone",
+            "a",
+            after([done("a", 1), refused("b", 1, false), undone("a", 1)]),
+        ),
+        (
+            "parked: pivot",
+            "pivot",
+            with(
+                at_pivot(),
+                vec![failed("pivot", 1, Failure::Unknown, AfterFailure::Park)],
+            ),
+        ),
+        (
+            "parked: y refused",
+            "y",
+            with(past_pivot(), vec![refused("y", 1, false)]),
+        ),
+        (
+            "parked: undoing a",
+            "a",
+            after([
+                done("a", 1),
+                refused("b", 1, false),
+                undo_failed("a", 1, AfterFailure::Park),
+            ]),
+        ),
         ("parked: rows, going", "a", after([poisoned()])),
-        ("parked: rows, back", "a", after([done("a", 1), refused("b", 1, false), poisoned()])),
-        ("completed", "z", with(past_pivot(), vec![done("y", 1), done("z", 1), Event::Completed { output: Payload::null() }])),
-        ("compensated", "a", after([done("a", 1), refused("b", 1, false), undone("a", 1), Event::Compensated])),
+        (
+            "parked: rows, back",
+            "a",
+            after([done("a", 1), refused("b", 1, false), poisoned()]),
+        ),
+        (
+            "completed",
+            "z",
+            with(
+                past_pivot(),
+                vec![
+                    done("y", 1),
+                    done("z", 1),
+                    Event::Completed {
+                        output: Payload::null(),
+                    },
+                ],
+            ),
+        ),
+        (
+            "compensated",
+            "a",
+            after([
+                done("a", 1),
+                refused("b", 1, false),
+                undone("a", 1),
+                Event::Compensated,
+            ]),
+        ),
     ]
 }
 
@@ -135,10 +241,16 @@ fn events(step: &str, attempt: u32, undo: u32) -> Vec<(&'static str, Event)> {
         ("refused", refused(step, attempt, false)),
         ("refused by rows", refused(step, attempt, true)),
         ("no effect, retry", failed(step, attempt, NoEffect, RETRY)),
-        ("no effect, turn back", failed(step, attempt, NoEffect, TurnBack)),
+        (
+            "no effect, turn back",
+            failed(step, attempt, NoEffect, TurnBack),
+        ),
         ("no effect, park", failed(step, attempt, NoEffect, Park)),
         ("unknown, retry", failed(step, attempt, Unknown, RETRY)),
-        ("unknown, turn back", failed(step, attempt, Unknown, TurnBack)),
+        (
+            "unknown, turn back",
+            failed(step, attempt, Unknown, TurnBack),
+        ),
         ("unknown, park", failed(step, attempt, Unknown, Park)),
         ("undone", undone(step, undo)),
         ("undo failed, retry", undo_failed(step, undo, RETRY)),
@@ -148,7 +260,12 @@ fn events(step: &str, attempt: u32, undo: u32) -> Vec<(&'static str, Event)> {
         ("resumed", Event::Resumed { epoch: Epoch(2) }),
         ("operator: turn back", turned_back()),
         ("operator: retry", retried()),
-        ("completed", Event::Completed { output: Payload::null() }),
+        (
+            "completed",
+            Event::Completed {
+                output: Payload::null(),
+            },
+        ),
         ("compensated", Event::Compensated),
     ]
 }
@@ -181,10 +298,34 @@ fn short(state: &WorkflowState, step: &str) -> String {
         (_, Undo::Done { .. }) => "0",
         (StepState::Untouched, _) => "",
         (StepState::Done { .. }, _) => "+",
-        (StepState::Attempting { effect_may_exist: false, .. }, _) => ".",
-        (StepState::Attempting { effect_may_exist: true, .. }, _) => ".?",
-        (StepState::Failed { effect_may_exist: false, .. }, _) => "-",
-        (StepState::Failed { effect_may_exist: true, .. }, _) => "-?",
+        (
+            StepState::Attempting {
+                effect_may_exist: false,
+                ..
+            },
+            _,
+        ) => ".",
+        (
+            StepState::Attempting {
+                effect_may_exist: true,
+                ..
+            },
+            _,
+        ) => ".?",
+        (
+            StepState::Failed {
+                effect_may_exist: false,
+                ..
+            },
+            _,
+        ) => "-",
+        (
+            StepState::Failed {
+                effect_may_exist: true,
+                ..
+            },
+            _,
+        ) => "-?",
     };
     format!("{going} {action}").trim_end().to_owned()
 }
@@ -200,13 +341,21 @@ fn every_pair_of_a_shape_and_an_event_is_in_this_table_or_a_typed_error() {
         write!(table, "\n{name:<23}").unwrap();
         for (_, step, state) in &shapes {
             let (forward, backward) = under_way(state, step);
-            let (_, event) = events(step, forward.unwrap_or(1), backward.unwrap_or(1)).swap_remove(row);
-            let cell = apply(state, event).map_or_else(|_| "·".to_owned(), |next| short(&next, step));
+            let (_, event) =
+                events(step, forward.unwrap_or(1), backward.unwrap_or(1)).swap_remove(row);
+            let cell =
+                apply(state, event).map_or_else(|_| "·".to_owned(), |next| short(&next, step));
             write!(table, "{cell:>8}").unwrap();
         }
     }
     for (number, (name, step, state)) in shapes.iter().enumerate() {
-        write!(table, "\n{:>2} {name} [{step}: {}]", number + 1, short(state, step)).unwrap();
+        write!(
+            table,
+            "\n{:>2} {name} [{step}: {}]",
+            number + 1,
+            short(state, step)
+        )
+        .unwrap();
     }
     insta::assert_snapshot!(table, @"
                                   1       2       3       4       5       6       7       8       9      10      11      12      13      14      15      16      17
@@ -263,11 +412,22 @@ fn an_illegal_event_is_an_error_that_names_the_record_and_says_why() {
                         Ok(next) => {
                             legal += 1;
                             assert_eq!(next.seq, state.seq + 1);
-                            assert!(!state.status().is_terminal(), "{shape}: {name}: nothing follows the end");
+                            assert!(
+                                !state.status().is_terminal(),
+                                "{shape}: {name}: nothing follows the end"
+                            );
                             if event.step().is_some() {
                                 let (forward, backward) = under_way(&state, step);
-                                let about = if kind.starts_with("compensation") { backward } else { forward };
-                                assert_eq!(about, Some(attempt), "{shape}: {name} of {step}: it was under way");
+                                let about = if kind.starts_with("compensation") {
+                                    backward
+                                } else {
+                                    forward
+                                };
+                                assert_eq!(
+                                    about,
+                                    Some(attempt),
+                                    "{shape}: {name} of {step}: it was under way"
+                                );
                             }
                         }
                         Err(error) => {
@@ -280,7 +440,10 @@ fn an_illegal_event_is_an_error_that_names_the_record_and_says_why() {
             }
         }
     }
-    assert!(legal > 200 && illegal > 5_000, "{legal} legal, {illegal} illegal");
+    assert!(
+        legal > 200 && illegal > 5_000,
+        "{legal} legal, {illegal} illegal"
+    );
     insta::assert_snapshot!(whys.into_iter().filter(|why| !why.contains('`')).collect::<Vec<_>>().join("\n"), @"
     a compensation is never given up
     a retriable step never turns back
@@ -307,10 +470,15 @@ fn an_intent_is_legal_only_for_the_first_attempt_at_a_step_that_is_due() {
             for step in ["a", "b", "pivot", "y", "z", "nobody"] {
                 for direction in [Direction::Forward, Direction::Backward] {
                     for attempt in 0..3 {
-                        let intent = Intent { step: step.into(), direction, attempt };
+                        let intent = Intent {
+                            step: step.into(),
+                            direction,
+                            attempt,
+                        };
                         let with = record(state.seq + 1, event.clone(), vec![intent.clone()]);
                         let legal = state.clone().apply(&with).is_ok();
-                        let expected = planned(&event).is_some_and(|intents| intents.contains(&intent));
+                        let expected =
+                            planned(&event).is_some_and(|intents| intents.contains(&intent));
                         assert_eq!(legal, expected, "{shape}: {} and {intent:?}", event.kind());
                         if legal {
                             due.push(format!("{shape}: {}: {direction:?} {step}", event.kind()));
@@ -336,16 +504,27 @@ fn an_intent_is_legal_only_for_the_first_attempt_at_a_step_that_is_due() {
 fn records_are_numbered_from_1_without_a_gap() {
     let definition = definition();
     let first = |seq, event| WorkflowState::start(&definition, &record(seq, event, Vec::new()));
-    for (seq, event) in [(0, started(&definition)), (2, started(&definition)), (1, retried()), (1, done("a", 1))] {
+    for (seq, event) in [
+        (0, started(&definition)),
+        (2, started(&definition)),
+        (1, retried()),
+        (1, done("a", 1)),
+    ] {
         let error = first(seq, event.clone()).expect_err("it is no beginning");
         assert_eq!((error.seq, error.kind), (seq, event.kind()));
     }
     let state = after([]);
     for seq in [0, 1, 3, u32::MAX] {
-        let error = state.clone().apply(&record(seq, done("a", 1), Vec::new())).expect_err("2 comes next");
+        let error = state
+            .clone()
+            .apply(&record(seq, done("a", 1), Vec::new()))
+            .expect_err("2 comes next");
         assert_eq!(error.why, "number 2 comes next");
     }
-    let records = [record(1, started(&definition), Vec::new()), record(3, retried(), Vec::new())];
+    let records = [
+        record(1, started(&definition), Vec::new()),
+        record(3, retried(), Vec::new()),
+    ];
     assert!(WorkflowState::fold(&definition, &records).is_err());
     assert!(WorkflowState::fold(&definition, &[]).unwrap().is_none());
 }
@@ -360,10 +539,19 @@ fn a_workflow_of_another_definition_is_not_taken_up() {
 
 #[test]
 fn all_steps_of_a_parked_workflow_that_wait_for_an_operator_go_on_when_it_is_retried() {
-    let both_refused =
-        [done("a", 1), done("b", 1), done("pivot", 1), refused("y", 1, false), refused("z", 1, false), retried()];
+    let both_refused = [
+        done("a", 1),
+        done("b", 1),
+        done("pivot", 1),
+        refused("y", 1, false),
+        refused("z", 1, false),
+        retried(),
+    ];
     let state = after(both_refused);
-    assert_eq!((under_way(&state, "y").0, under_way(&state, "z").0), (Some(2), Some(2)));
+    assert_eq!(
+        (under_way(&state, "y").0, under_way(&state, "z").0),
+        (Some(2), Some(2))
+    );
     let poisoned_then_retried = [
         done("a", 1),
         done("b", 1),
@@ -387,10 +575,23 @@ fn a_pivot_whose_rows_the_store_refused_is_parked_because_it_may_have_taken_effe
 fn every_record_of_every_shape_survives_being_stored() {
     for (shape, _, state) in shapes() {
         for (name, event) in events("a", 1, 1) {
-            let starts = vec![Intent { step: "a".into(), direction: Direction::Backward, attempt: 1 }];
-            let record = Record { seq: state.seq, at: state.at, event, starts };
+            let starts = vec![Intent {
+                step: "a".into(),
+                direction: Direction::Backward,
+                attempt: 1,
+            }];
+            let record = Record {
+                seq: state.seq,
+                at: state.at,
+                event,
+                starts,
+            };
             let stored = serde_json::to_string(&record).unwrap();
-            assert_eq!(serde_json::from_str::<Record>(&stored).unwrap(), record, "{shape}: {name}");
+            assert_eq!(
+                serde_json::from_str::<Record>(&stored).unwrap(),
+                record,
+                "{shape}: {name}"
+            );
         }
     }
 }

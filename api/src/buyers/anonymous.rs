@@ -10,7 +10,7 @@ use workflows::domain::ids::BuyerId;
 
 use crate::clock::rfc3339;
 use crate::problem::Problem;
-use crate::wiring::Services;
+use crate::wiring::Shared;
 
 #[derive(Serialize)]
 struct Issued {
@@ -20,7 +20,7 @@ struct Issued {
     buyer: BuyerId,
 }
 
-pub async fn issue(State(services): State<Services>) -> Result<impl IntoResponse, Problem> {
+pub async fn issue(State(services): State<Shared>) -> Result<impl IntoResponse, Problem> {
     let issued = services.tokens.issue_anonymous()?;
     let body = Issued {
         token: issued.token,

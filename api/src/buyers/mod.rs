@@ -13,7 +13,7 @@ use axum::Router;
 use axum::routing::{get, post};
 
 use crate::http::{Bounds, bounded};
-use crate::wiring::Services;
+use crate::wiring::Shared;
 
 const BODY_BYTES_MAX: usize = 16 * 1024;
 /// The longest that a buyer may ask to wait for.
@@ -24,7 +24,7 @@ const BOUNDS: Bounds = Bounds {
 };
 
 /// Everything that buyers may ask for.
-pub fn router(services: Services) -> Router {
+pub fn router(services: Shared) -> Router {
     let router = Router::new()
         .route("/v1/auth/anonymous", post(anonymous::issue))
         .route("/v1/purchases", post(purchases::start))

@@ -13,7 +13,7 @@ use crate::auth::Buyer;
 use crate::config::parse_duration;
 use crate::http::{Path, Query, stopped};
 use crate::problem::Problem;
-use crate::wiring::Services;
+use crate::wiring::Shared;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,7 +38,7 @@ impl Wait {
 }
 
 pub async fn show(
-    State(services): State<Services>,
+    State(services): State<Shared>,
     Buyer(buyer): Buyer,
     Path(id): Path,
     Query(wait): Query<Wait>,

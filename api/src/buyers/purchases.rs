@@ -15,10 +15,10 @@ use super::shown::purchase_of;
 use crate::auth::Buyer;
 use crate::http;
 use crate::problem::{Kind, Problem};
-use crate::wiring::Services;
+use crate::wiring::Shared;
 
 pub async fn start(
-    State(services): State<Services>,
+    State(services): State<Shared>,
     Buyer(buyer): Buyer,
     IdempotencyKey(key): IdempotencyKey,
     http::Json(body): http::Json<PurchaseBody, BODY_BYTES_MAX>,

@@ -12,7 +12,7 @@ use workflows::ports::reservations::{ReservationError, SaleCounts};
 use crate::clock::rfc3339;
 use crate::http::Path;
 use crate::problem::{Kind, Problem};
-use crate::wiring::Services;
+use crate::wiring::Shared;
 
 #[derive(Serialize)]
 pub struct Shown {
@@ -48,7 +48,7 @@ struct Campaign {
 }
 
 pub async fn show(
-    State(services): State<Services>,
+    State(services): State<Shared>,
     Path(name): Path,
 ) -> Result<Json<Shown>, Problem> {
     let not_found = || Problem::not_found("sale", &name);

@@ -144,7 +144,7 @@ impl Stage {
     pub async fn verify(&self) -> Result<Vec<Invariant>, Failure> {
         let url = format!("{}/v1/verify", self.serving.operators_url());
         let (status, answer) = self
-            .call(self.http.get(url).query(&[("sale", &self.sale)]))
+            .call(self.http.get(url))
             .await?;
         let invariants = answer["invariants"]
             .as_array()

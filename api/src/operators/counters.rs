@@ -4,8 +4,8 @@ use axum::Json;
 use axum::extract::State;
 use engine::Counters;
 
-use crate::wiring::Services;
+use crate::wiring::Shared;
 
-pub async fn show(State(services): State<Services>) -> Json<Counters> {
+pub async fn show(State(services): State<Shared>) -> Json<Counters> {
     Json(services.engine.counters())
 }

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 
-use crate::wiring::Services;
+use crate::wiring::Shared;
 
 #[derive(Serialize)]
 pub struct Listed {
@@ -19,7 +19,7 @@ struct Shown {
     steps: Vec<String>,
 }
 
-pub async fn list(State(services): State<Services>) -> Json<Listed> {
+pub async fn list(State(services): State<Shared>) -> Json<Listed> {
     let shown = |definition: &std::sync::Arc<engine::definition::Definition>| Shown {
         name: definition.pinned().name.clone(),
         version: definition.pinned().version,

@@ -7,12 +7,12 @@ use axum::response::IntoResponse;
 use super::shown::workflow_id;
 use crate::http::Path;
 use crate::problem::{Kind, Problem};
-use crate::wiring::Services;
+use crate::wiring::Shared;
 
 const MERMAID: &str = "text/vnd.mermaid; charset=utf-8";
 
 pub async fn of_workflow(
-    State(services): State<Services>,
+    State(services): State<Shared>,
     Path(id): Path,
 ) -> Result<impl IntoResponse, Problem> {
     let not_found = || Problem::not_found("workflow", &id);
@@ -53,7 +53,7 @@ fn with_progress(state: &engine::workflow::WorkflowState) -> String {
 }
 
 pub async fn of_definition(
-    State(services): State<Services>,
+    State(services): State<Shared>,
     Path(name): Path,
 ) -> Result<impl IntoResponse, Problem> {
     let newest = services

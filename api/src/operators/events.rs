@@ -10,7 +10,7 @@ use super::workflows::page_size;
 use crate::clock::rfc3339;
 use crate::http::{Path, Query};
 use crate::problem::Problem;
-use crate::wiring::Services;
+use crate::wiring::Shared;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,7 +39,7 @@ struct Entry {
 }
 
 pub async fn list(
-    State(services): State<Services>,
+    State(services): State<Shared>,
     Path(id): Path,
     Query(range): Query<Range>,
 ) -> Result<Json<Journal>, Problem> {

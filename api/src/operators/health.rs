@@ -5,9 +5,10 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
+use workflows::reconcile::gate::GateState;
 
 use crate::problem::{Kind, Problem};
-use crate::wiring::Services;
+use crate::wiring::{Services, Shared};
 
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -15,7 +16,7 @@ pub async fn live() -> Json<Value> {
     Json(json!({ "status": "live" }))
 }
 
-pub async fn ready(State(services): State<Services>) -> Result<Json<Value>, Problem> {
+pub async fn ready(State(services): State<Shared>) -> Result<Json<Value>, Problem> {
     let missing = missing(&services).await;
     if missing.is_empty() {
         return Ok(Json(json!({ "status": "ready" })));
@@ -45,6 +46,9 @@ async fn missing(services: &Services) -> Vec<String> {
             crate::exit::with_causes(&error)
         )),
         None => missing.push("the reservations do not answer".to_owned()),
+    }
+    if let GateState::Closed(why) = services.keeper.state() {
+        missing.push(format!("the gate is closed: {why}"));
     }
     if !services.engine.is_serving() {
         missing.push("the engine holds no partition, or is stopping".to_owned());

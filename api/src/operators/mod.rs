@@ -18,7 +18,7 @@ use axum::Router;
 use axum::routing::{get, post};
 
 use crate::http::{Bounds, bounded};
-use crate::wiring::Services;
+use crate::wiring::Shared;
 
 /// A sale with its products is larger than anything that a buyer sends.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -31,7 +31,7 @@ const PAGE_MAX: u16 = 500;
 const PAGE_DEFAULT: u16 = 50;
 
 /// Everything that operators may ask for.
-pub fn router(services: Services) -> Router {
+pub fn router(services: Shared) -> Router {
     let router = Router::new()
         .route("/v1/sales", post(sales::seed))
         .route("/v1/workflows", get(workflows::list))

@@ -8,7 +8,7 @@ use super::BODY_BYTES_MAX;
 use super::shown::{Detail, workflow_id};
 use crate::http::{self, Path};
 use crate::problem::Problem;
-use crate::wiring::Services;
+use crate::wiring::Shared;
 
 const WORDS_BYTES_MAX: usize = 200;
 
@@ -34,7 +34,7 @@ impl Order {
 }
 
 pub async fn retry(
-    State(services): State<Services>,
+    State(services): State<Shared>,
     Path(id): Path,
     http::Json(order): http::Json<Order, BODY_BYTES_MAX>,
 ) -> Result<Json<Detail>, Problem> {
@@ -47,7 +47,7 @@ pub async fn retry(
 }
 
 pub async fn compensate(
-    State(services): State<Services>,
+    State(services): State<Shared>,
     Path(id): Path,
     http::Json(order): http::Json<Order, BODY_BYTES_MAX>,
 ) -> Result<Json<Detail>, Problem> {

@@ -12,10 +12,10 @@ use workflows::ports::catalogue::Seeded;
 use super::BODY_BYTES_MAX;
 use crate::http;
 use crate::problem::Problem;
-use crate::wiring::Services;
+use crate::wiring::Shared;
 
 pub async fn seed(
-    State(services): State<Services>,
+    State(services): State<Shared>,
     http::Json(seed): http::Json<SaleSeed, BODY_BYTES_MAX>,
 ) -> Result<impl IntoResponse, Problem> {
     let (status, result) = match services.seed(&seed).await? {

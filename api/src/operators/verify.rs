@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 use workflows::reconcile::invariants::{Inputs, InvariantReport, LedgerEntry, VerifyError, verify};
 
 use crate::problem::{Kind, Problem};
-use crate::wiring::Services;
+use crate::wiring::Shared;
 
 /// Orders that one request to the gateway's ledger reads.
 const PAGE: &str = "1000";
@@ -27,7 +27,7 @@ pub struct Verified {
     skipped: Vec<String>,
 }
 
-pub async fn run(State(services): State<Services>) -> Result<Json<Verified>, Problem> {
+pub async fn run(State(services): State<Shared>) -> Result<Json<Verified>, Problem> {
     // Only those who were told of a start know about it: I8 is for the driver's side.
     let mut left_out = vec!["I8"];
     let mut skipped = Vec::new();
@@ -46,7 +46,7 @@ pub async fn run(State(services): State<Services>) -> Result<Json<Verified>, Pro
 
 /// On a thread of its own: it goes through everything that is stored, and whoever buys meanwhile should not wait for it.
 async fn compare(
-    services: Services,
+    services: Shared,
     ledger: Vec<LedgerEntry>,
 ) -> Result<Vec<InvariantReport>, Problem> {
     let here = Handle::current();

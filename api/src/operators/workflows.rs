@@ -10,7 +10,7 @@ use super::shown::Summary;
 use super::{PAGE_DEFAULT, PAGE_MAX};
 use crate::http::Query;
 use crate::problem::Problem;
-use crate::wiring::Services;
+use crate::wiring::Shared;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,7 +29,7 @@ pub struct Listed {
 }
 
 pub async fn list(
-    State(services): State<Services>,
+    State(services): State<Shared>,
     Query(filter): Query<Filter>,
 ) -> Result<Json<Listed>, Problem> {
     let page = services.engine.list(&filter.checked()?).await?;

@@ -64,8 +64,11 @@ pub struct Services {
     pub catalogue: Arc<dyn Catalogue>,
 }
 
-impl axum::extract::FromRef<Services> for Tokens {
-    fn from_ref(services: &Services) -> Self {
+/// The services as routes share them: one count for each request, not one for each of them.
+pub type Shared = Arc<Services>;
+
+impl axum::extract::FromRef<Shared> for Tokens {
+    fn from_ref(services: &Shared) -> Self {
         services.tokens.clone()
     }
 }

@@ -8,4 +8,4 @@ mod registry;
 
 pub(crate) use busy::Busy;
 pub(crate) use driver::{Driver, DriverContext, Ends, Leftover, Origin};
-pub(crate) use registry::{Command, Discarded, Registry, Resident, Stage, Verb};
+pub(crate) use registry::{Command, Discarded, NotRevived, Registry, Resident, Seen, Stage, Verb};

@@ -63,6 +63,37 @@ pub(crate) struct Resident {
     pub(crate) stage: watch::Receiver<Stage>,
     /// Closed once the workflow is no longer driven.
     pub(crate) commands: mpsc::Sender<Command>,
+    /// True once its partition is no longer ours: its driver is about to end.
+    pub(crate) closed: watch::Receiver<bool>,
+}
+
+impl Resident {
+    /// A driver takes care of it.
+    pub(crate) fn is_driven(&self) -> bool {
+        !self.commands.is_closed() && !*self.closed.borrow()
+    }
+
+    /// The two are one and the same stay in memory.
+    fn is(&self, other: &Self) -> bool {
+        self.commands.same_channel(&other.commands)
+    }
+}
+
+/// What was in memory under an ident before the workflow was read from the store.
+pub(crate) enum Seen {
+    /// This, or nothing.
+    Exactly(Option<Resident>),
+    /// It does not matter: nobody else can have changed the workflow meanwhile.
+    Whatever,
+}
+
+/// A resident was not revived.
+#[derive(Debug)]
+pub(crate) enum NotRevived {
+    /// It is being driven already.
+    Driven,
+    /// It was in memory after the caller had looked: what the caller then read may be old.
+    Stale,
 }
 
 #[derive(Default)]
@@ -98,13 +129,16 @@ impl Registry {
         Ok((resident, true))
     }
 
-    /// Puts a resident that is driven from now on in the place of one that was only remembered. The one that is being driven
-    /// already stays: then it is returned, and `resident` is not taken.
-    pub(crate) fn revive(&self, resident: Resident) -> Result<(), Resident> {
+    /// Puts a resident that is driven from now on in the place of one that was only remembered, unless somebody was in memory
+    /// since the workflow was read from the store: they may have changed it.
+    pub(crate) fn revive(&self, resident: Resident, seen: &Seen) -> Result<(), NotRevived> {
         let mut residents = self.lock();
         let ident = resident.id.ident();
-        match residents.by_ident.get(&ident) {
-            Some(driven) if !driven.commands.is_closed() => return Err(driven.clone()),
+        match (residents.by_ident.get(&ident), seen) {
+            (Some(now), _) if now.is_driven() => return Err(NotRevived::Driven),
+            (Some(now), Seen::Exactly(seen)) if !seen.as_ref().is_some_and(|seen| seen.is(now)) => {
+                return Err(NotRevived::Stale);
+            }
             _ => {}
         }
         residents.by_ident.insert(ident, resident);
@@ -122,9 +156,18 @@ impl Registry {
     }
 
     /// The workflow is no longer driven. It is remembered for a while if `remember`, and forgotten otherwise.
-    pub(crate) fn retire(&self, id: WorkflowId, remember: bool) {
+    pub(crate) fn retire(&self, resident: &Resident, remember: bool) {
+        let id = resident.id;
         let mut residents = self.lock();
         residents.driven -= 1;
+        // Its partition may have been lost and taken back, and the workflow with it.
+        let replaced = residents
+            .by_ident
+            .get(&id.ident())
+            .is_none_or(|now| !now.is(resident));
+        if replaced {
+            return;
+        }
         if !remember {
             residents.by_ident.remove(&id.ident());
             return;

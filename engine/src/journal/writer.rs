@@ -201,7 +201,6 @@ impl Writer {
             return;
         }
         self.position.last_seq += batch.events.len() as u64;
-        self.metrics.unpublished.add(batch.events.len() as u64);
         // A relay that is behind finds the gap and reads the table: its memory has a bound.
         let _full_or_closed = self.relay.try_send(published_form(batch));
         self.committed

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::Node;
-use super::partition::Driven;
 use super::starts::RECORDS_MAX;
 use crate::engine::{CommandError, View};
-use crate::executor::{Command, Origin, Resident, Verb};
+use crate::executor::{Command, Origin, Resident, Seen, Verb};
 use crate::ids::WorkflowId;
 
 impl Node {
@@ -46,40 +45,46 @@ impl Node {
     async fn hand_over(
         self: &Arc<Self>,
         id: WorkflowId,
-        command: Command,
+        mut command: Command,
     ) -> Result<(), CommandError> {
-        if let Some(resident) = self.registry.get(&id.ident())
-            && !resident.commands.is_closed()
-        {
-            return if resident.id == id {
-                send(&resident, command).await
-            } else {
-                Err(CommandError::NotFound(id))
-            };
-        }
-        let head = self
-            .store
-            .find(&id.ident())
-            .await?
-            .filter(|head| head.id == id);
-        let head = head.ok_or(CommandError::NotFound(id))?;
-        if head.status.is_terminal() {
-            return Err(CommandError::Conflict(format!(
-                "the workflow has ended: it is {}",
-                head.status
-            )));
-        }
-        let partition = self
-            .partition(id.partition())
-            .ok_or(CommandError::NotHere(id))?;
-        let records = self.store.records(id, 0, RECORDS_MAX).await?;
-        let state = self
-            .fold(&head, &records)
-            .ok_or(CommandError::NotHere(id))?;
-        match self.drive(&partition, head, state, Origin::Journal, Some(command)) {
-            // Somebody else was faster: the command goes to the driver that they started.
-            Driven::Already(resident, Some(command)) => send(&resident, command).await,
-            Driven::Already(_, None) | Driven::FromNow => Ok(()),
+        loop {
+            let seen = self.registry.get(&id.ident());
+            if let Some(resident) = seen.as_ref().filter(|resident| resident.is_driven()) {
+                return if resident.id == id {
+                    send(resident, command).await
+                } else {
+                    Err(CommandError::NotFound(id))
+                };
+            }
+            let found = self.store.find(&id.ident()).await?;
+            let head = found
+                .filter(|head| head.id == id)
+                .ok_or(CommandError::NotFound(id))?;
+            if head.status.is_terminal() {
+                let why = format!("the workflow has ended: it is {}", head.status);
+                return Err(CommandError::Conflict(why));
+            }
+            let partition = self
+                .partition(id.partition())
+                .ok_or(CommandError::NotHere(id))?;
+            let records = self.store.records(id, 0, RECORDS_MAX).await?;
+            let state = self
+                .fold(&head, &records)
+                .ok_or(CommandError::NotHere(id))?;
+            let seen = Seen::Exactly(seen);
+            match self.drive(
+                &partition,
+                head,
+                state,
+                Origin::Journal,
+                &seen,
+                Some(command),
+            ) {
+                Ok(()) => return Ok(()),
+                // Somebody else was faster: what was read may be old.
+                Err((_, Some(not_taken))) => command = not_taken,
+                Err((_, None)) => return Ok(()),
+            }
         }
     }
 }

@@ -21,11 +21,10 @@ impl Node {
             .await;
         self.paused.send_replace(true);
         self.busy.none(&self.runtime, deadline).await;
-        self.until(deadline, || self.metrics.unpublished.get() == 0)
-            .await;
+        self.until(deadline, || self.unpublished() == 0).await;
         let drained = Drained {
             open: self.registry.driven() as u64,
-            unpublished: self.metrics.unpublished.get(),
+            unpublished: self.unpublished(),
         };
         self.give_up_partitions(deadline).await;
         drained
@@ -42,9 +41,7 @@ impl Node {
             .map(|partition: &Arc<OpenPartition>| partition.writer_ended.clone())
             .collect();
         drop(partitions);
-        for lease in &leases {
-            self.close_partition(lease.partition);
-        }
+        self.give_up();
         // The writer ends when the last handle to it is gone, after it has written the relay's watermark.
         for mut ended in ends {
             let left = deadline

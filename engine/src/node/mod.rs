@@ -4,6 +4,7 @@
 mod commands;
 mod drain;
 mod heartbeat;
+mod leftovers;
 mod partition;
 mod starts;
 
@@ -20,7 +21,7 @@ use crate::ids::{Ident, PartitionId};
 use crate::metrics::Metrics;
 use crate::outbox::EventBus;
 use crate::runtime::Runtime;
-use crate::store::Store;
+use crate::store::{Lease, Store};
 use crate::workflow::DefinitionRef;
 pub(crate) use partition::OpenPartition;
 
@@ -38,6 +39,7 @@ pub(crate) struct Node {
     pub(crate) in_flight: Arc<Semaphore>,
     pub(crate) paused: watch::Sender<bool>,
     pub(crate) draining: AtomicBool,
+    given_up: AtomicBool,
     leftovers: mpsc::UnboundedSender<Leftover>,
     partitions: Mutex<Vec<Arc<OpenPartition>>>,
 }
@@ -69,6 +71,7 @@ impl Node {
             busy: Arc::default(),
             paused: watch::Sender::new(false),
             draining: AtomicBool::new(false),
+            given_up: AtomicBool::new(false),
             leftovers,
             partitions: Mutex::default(),
         };
@@ -87,7 +90,7 @@ impl Node {
         self.newest.get(name)
     }
 
-    /// The partitions that are open, by id.
+    /// The partitions that are held, by id, whether or not they are recovered.
     pub(crate) fn partitions(&self) -> Vec<Arc<OpenPartition>> {
         self.partitions
             .lock()
@@ -95,19 +98,17 @@ impl Node {
             .clone()
     }
 
-    /// The open partition of this id.
+    /// The partition of this id, if it is held and recovered.
     pub(crate) fn partition(&self, id: PartitionId) -> Option<Arc<OpenPartition>> {
         self.partitions()
             .into_iter()
-            .find(|partition| partition.lease.partition == id)
+            .find(|partition| partition.lease.partition == id && partition.is_recovered())
     }
 
     /// The partition in which a workflow of this ident is born: the same one for as long as the node's partitions stay.
     fn birthplace(&self, ident: &Ident) -> Option<Arc<OpenPartition>> {
-        let partitions = self
-            .partitions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut partitions = self.partitions();
+        partitions.retain(|partition| partition.is_recovered());
         let spread = ident.iter().fold(0_usize, |sum, byte| {
             sum.wrapping_mul(31).wrapping_add(usize::from(*byte))
         });
@@ -124,21 +125,48 @@ impl Node {
         partitions.sort_by_key(|partition| partition.lease.partition);
     }
 
-    /// Stops everything that goes on in a partition. Its drivers end at their next step; nothing more is written.
-    pub(crate) fn close_partition(&self, id: PartitionId) {
+    /// Stops everything that goes on in a partition under this lease. Its drivers end at their next step; nothing more is
+    /// written. Under a newer lease the partition stays open.
+    pub(crate) fn close_partition(&self, lease: &Lease) {
         let mut partitions = self
             .partitions
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        let held = partitions.len();
         partitions.retain(|partition| {
-            let keep = partition.lease.partition != id;
+            let keep = partition.lease != *lease;
             if !keep {
                 partition.close();
             }
             keep
         });
+        let closed = partitions.len() < held;
         drop(partitions);
-        self.registry.forget(id);
+        if closed {
+            self.registry.forget(lease.partition);
+        }
+    }
+
+    /// Events that are durable and not yet acknowledged by the bus. What a lost partition has is published by its next owner.
+    pub(crate) fn unpublished(&self) -> u64 {
+        let partitions = self.partitions();
+        partitions
+            .iter()
+            .map(|partition| partition.unpublished())
+            .sum()
+    }
+
+    /// Ends what goes on by itself: nothing is taken or renewed any more, and whatever is held is closed.
+    pub(crate) fn give_up(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+        self.given_up.store(true, Ordering::SeqCst);
+        for partition in self.partitions() {
+            self.close_partition(&partition.lease);
+        }
+    }
+
+    pub(crate) fn has_given_up(&self) -> bool {
+        self.given_up.load(Ordering::SeqCst)
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -148,10 +176,9 @@ impl Node {
     pub(crate) fn is_serving(&self) -> bool {
         !self.is_draining()
             && !*self.paused.borrow()
-            && !self
-                .partitions
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .is_empty()
+            && self
+                .partitions()
+                .iter()
+                .any(|partition| partition.is_recovered())
     }
 }

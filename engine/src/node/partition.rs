@@ -1,12 +1,14 @@
 //! One partition, open: its writer, its relay, and the workflows that were found in its journal.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, watch};
 
 use super::Node;
-use crate::executor::{Command, Driver, DriverContext, Ends, Leftover, Origin, Resident, Stage};
+use crate::executor::{
+    Command, Driver, DriverContext, Ends, NotRevived, Origin, Resident, Seen, Stage,
+};
 use crate::ids::WorkflowId;
 use crate::journal::{Committed, JournalHandle, Writer};
 use crate::outbox::relay::{BATCHES_IN_MEMORY_MAX, Relay};
@@ -19,14 +21,6 @@ const RECOVERY_PAGE: u32 = 500;
 /// Commands that wait for one workflow.
 const COMMANDS_MAX: usize = 8;
 
-/// What became of a request to drive a workflow.
-pub(super) enum Driven {
-    /// It is driven from now on.
-    FromNow,
-    /// It was driven already: here is the one, and the command that is still to be given to it.
-    Already(Resident, Option<Command>),
-}
-
 /// An open partition.
 pub(crate) struct OpenPartition {
     pub(crate) lease: Lease,
@@ -34,12 +28,25 @@ pub(crate) struct OpenPartition {
     closed: watch::Sender<bool>,
     pub(crate) committed: Arc<Committed>,
     pub(crate) writer_ended: watch::Receiver<bool>,
+    /// What was open in it is being driven again: workflows may be born in it.
+    recovered: AtomicBool,
 }
 
 impl OpenPartition {
     /// Everything in it stops.
     pub(super) fn close(&self) {
         self.closed.send_replace(true);
+    }
+
+    pub(super) fn is_recovered(&self) -> bool {
+        self.recovered.load(Ordering::Acquire)
+    }
+
+    /// How many of its events are durable and not yet acknowledged by the bus.
+    pub(super) fn unpublished(&self) -> u64 {
+        let published = self.committed.published_seq.load(Ordering::Acquire);
+        let durable = self.committed.durable_seq.load(Ordering::Acquire);
+        durable.saturating_sub(published)
     }
 
     pub(super) fn lease_until(&self) -> Timestamp {
@@ -52,12 +59,12 @@ impl OpenPartition {
 }
 
 impl Node {
-    /// Opens a leased partition: its journal, its writer, its relay, and then the workflows that are open in it.
+    /// Opens a leased partition: its journal, its writer, its relay. From now on its lease is renewed.
     pub(super) async fn open_partition(
         self: &Arc<Self>,
         lease: Lease,
         lease_until: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Arc<OpenPartition>, StoreError> {
         let mut journal = self.store.open_journal(&lease).await?;
         let position = journal.position().await?;
         let committed = Arc::new(Committed {
@@ -65,9 +72,6 @@ impl Node {
             durable_seq: AtomicU64::new(position.last_seq),
             published_seq: AtomicU64::new(position.published_seq),
         });
-        self.metrics
-            .unpublished
-            .add(position.last_seq.saturating_sub(position.published_seq));
         let (entries, entries_out) = mpsc::channel(self.settings.in_flight_max.max(1));
         let (batches, batches_out) = mpsc::channel(BATCHES_IN_MEMORY_MAX);
         let (writer_end, writer_ended) = watch::channel(false);
@@ -77,7 +81,9 @@ impl Node {
             closed: watch::Sender::new(false),
             committed: Arc::clone(&committed),
             writer_ended,
+            recovered: AtomicBool::new(false),
         });
+        self.add_partition(Arc::clone(&partition));
         let relay = Relay {
             runtime: self.runtime.clone(),
             partition: lease.partition,
@@ -85,18 +91,9 @@ impl Node {
             bus: Arc::clone(&self.bus),
             batches: batches_out,
             committed: Arc::clone(&committed),
-            metrics: Arc::clone(&self.metrics),
             closed: partition.closed.subscribe(),
         };
-        let metrics = Arc::clone(&self.metrics);
-        let left = Arc::clone(&committed);
-        self.runtime.spawn(async move {
-            relay.run().await;
-            // What is left is published, and counted, by the partition's next owner.
-            let unpublished = left.durable_seq.load(Ordering::Acquire)
-                - left.published_seq.load(Ordering::Acquire);
-            metrics.unpublished.take(unpublished);
-        });
+        self.runtime.spawn(relay.run());
         let writer = Writer {
             runtime: self.runtime.clone(),
             lease: lease.clone(),
@@ -109,29 +106,36 @@ impl Node {
             batch_entries_max: self.settings.batch_entries_max,
         };
         let node = Arc::downgrade(self);
-        let id = lease.partition;
+        let held = lease.clone();
         self.runtime.spawn(async move {
             let lost = writer.run().await;
             if let (true, Some(node)) = (lost, node.upgrade()) {
-                tracing::warn!(partition.id = %id, "the partition is lost");
-                node.close_partition(id);
+                tracing::warn!(partition.id = %held.partition, "the partition is lost");
+                node.close_partition(&held);
             }
             writer_end.send_replace(true);
         });
-        let recovered = self.recover(&partition).await;
-        match recovered {
-            Ok(count) => {
-                if count > 0 {
-                    tracing::info!(partition.id = %id, epoch = lease.epoch.0, workflows = count, "open workflows go on");
-                }
-                self.add_partition(partition);
-                Ok(())
-            }
-            Err(error) => {
-                partition.close();
-                Err(error)
-            }
+        if self.has_given_up() {
+            self.close_partition(&lease);
         }
+        Ok(partition)
+    }
+
+    /// Drives the workflows that are open in the partition: from then on others may be born in it.
+    pub(super) async fn recover_partition(
+        self: &Arc<Self>,
+        partition: &Arc<OpenPartition>,
+    ) -> Result<(), StoreError> {
+        let count = self.recover(partition).await?;
+        let Lease {
+            partition: id,
+            epoch,
+        } = partition.lease;
+        if count > 0 {
+            tracing::info!(partition.id = %id, epoch = epoch.0, workflows = count, "open workflows go on");
+        }
+        partition.recovered.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// Drives every open workflow of the partition. Returns how many.
@@ -169,10 +173,15 @@ impl Node {
             return false;
         }
         // A workflow that is driven already is found again when a page is read twice.
-        matches!(
-            self.drive(partition, head, state, Origin::Journal, None),
-            Driven::FromNow
+        self.drive(
+            partition,
+            head,
+            state,
+            Origin::Journal,
+            &Seen::Whatever,
+            None,
         )
+        .is_ok()
     }
 
     /// The state that these records fold to; `None` when this program can't tell, and says so in the log.
@@ -194,59 +203,28 @@ impl Node {
         }
     }
 
-    /// Starts a driver for a workflow whose resident is in the registry from now on, with a first command if there is one. When
-    /// one is driven already, that one is returned, and the command with it.
+    /// Starts a driver for a workflow whose resident is in the registry from now on, with a first command if there is one, which
+    /// comes back when the driver is not started.
     pub(super) fn drive(
         self: &Arc<Self>,
         partition: &OpenPartition,
         head: Head,
         state: WorkflowState,
         origin: Origin,
+        seen: &Seen,
         command: Option<Command>,
-    ) -> Driven {
-        let (resident, ends) = resident(head.id, head.request_hash);
-        if let Err(driven) = self.registry.revive(resident.clone()) {
-            return Driven::Already(driven, command);
+    ) -> Result<(), (NotRevived, Option<Command>)> {
+        let (resident, ends) = resident(head.id, head.request_hash, partition);
+        if let Err(why) = self.registry.revive(resident.clone(), seen) {
+            return Err((why, command));
         }
         if let Some(command) = command {
             let sent = resident.commands.try_send(command);
             debug_assert!(sent.is_ok(), "a new channel has room");
         }
-        let driver = Driver::new(
-            self.driver_context(partition),
-            head,
-            state,
-            origin,
-            ends,
-            None,
-        );
+        let context = self.driver_context(partition);
+        let driver = Driver::new(context, head, state, origin, ends, None);
         self.runtime.spawn(driver.run());
-        Driven::FromNow
-    }
-
-    /// Undoes a start that was lost with its partition, unless the journal has it after all.
-    pub(super) async fn clear_leftover(
-        self: &Arc<Self>,
-        leftover: &Leftover,
-    ) -> Result<(), StoreError> {
-        if self.store.find(&leftover.head.id.ident()).await?.is_some() {
-            return Ok(());
-        }
-        let Some(partition) = self.partition(leftover.head.id.partition()) else {
-            return Err(StoreError::Unavailable {
-                doing: "clearing a lost start",
-                cause: "its partition is not open here".to_owned(),
-            });
-        };
-        let origin = Origin::Leftover(leftover.staged.clone());
-        // When it is being driven, its client has repeated it, and it goes forward under the same keys.
-        let _driven_already = self.drive(
-            &partition,
-            leftover.head.clone(),
-            leftover.state.clone(),
-            origin,
-            None,
-        );
         Ok(())
     }
 
@@ -260,13 +238,18 @@ impl Node {
             closed: partition.closed.subscribe(),
             paused: self.paused.subscribe(),
             busy: Arc::clone(&self.busy),
+            store: Arc::clone(&self.store),
             leftovers: self.leftovers.clone(),
         }
     }
 }
 
 /// A resident of which nothing is durable yet, and the driver's ends of its channels.
-pub(super) fn resident(id: WorkflowId, request_hash: [u8; 32]) -> (Resident, Ends) {
+pub(super) fn resident(
+    id: WorkflowId,
+    request_hash: [u8; 32],
+    partition: &OpenPartition,
+) -> (Resident, Ends) {
     let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
     let (stage, stage_out) = watch::channel(Stage::Volatile);
     let resident = Resident {
@@ -274,6 +257,12 @@ pub(super) fn resident(id: WorkflowId, request_hash: [u8; 32]) -> (Resident, End
         request_hash,
         stage: stage_out,
         commands: commands_in,
+        closed: partition.closed.subscribe(),
     };
-    (resident, Ends { commands, stage })
+    let ends = Ends {
+        resident: resident.clone(),
+        commands,
+        stage,
+    };
+    (resident, ends)
 }

@@ -41,7 +41,7 @@ impl Node {
             let permit = Arc::clone(&self.in_flight)
                 .try_acquire_owned()
                 .map_err(|_| StartError::Busy)?;
-            let (resident, ends) = resident(id, start.request_hash);
+            let (resident, ends) = resident(id, start.request_hash, &partition);
             let (head, state, first) = self.born(definition, id, &start);
             let origin = Origin::Start(first);
             driver = Some(Driver::new(
@@ -204,27 +204,22 @@ impl Node {
         })
     }
 
-    /// Waits, at most for `limit`, until the workflow is settled, and shows it as it then is.
+    /// Waits, at most for `limit`, until the workflow is settled, and shows it as it then is. A workflow that is not driven here,
+    /// or whose driver lost its partition, is looked at again and again.
     pub(crate) async fn wait(
         &self,
         id: WorkflowId,
         limit: Duration,
     ) -> Result<Option<View>, StoreError> {
-        if let Some(mut resident) = self.registry.get(&id.ident())
-            && resident.id == id
-        {
-            // Whatever comes first, the view below says what is.
-            let _settled_in_time = self.runtime.within(limit, settled(&mut resident)).await;
-            return self.view(id).await;
-        }
-        self.poll(id, limit).await
-    }
-
-    /// The same for a workflow that another node drives: looks again and again.
-    async fn poll(&self, id: WorkflowId, limit: Duration) -> Result<Option<View>, StoreError> {
         const PAUSE: Duration = Duration::from_millis(200);
         let deadline = self.runtime.now().after(limit);
         loop {
+            let left = deadline.since(self.runtime.now());
+            let resident = self.registry.get(&id.ident());
+            if let Some(mut driven) = resident.filter(|it| it.id == id && it.is_driven()) {
+                // Whatever comes first, the view below says what is.
+                let _settled_in_time = self.runtime.within(left, settled(&mut driven)).await;
+            }
             let view = self.view(id).await?;
             let left = deadline.since(self.runtime.now());
             if left.is_zero() || view.as_ref().is_none_or(View::is_settled) {

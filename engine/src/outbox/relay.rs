@@ -11,7 +11,6 @@ use tokio::sync::{mpsc, watch};
 use super::EventBus;
 use crate::ids::PartitionId;
 use crate::journal::Committed;
-use crate::metrics::Metrics;
 use crate::runtime::Runtime;
 use crate::store::{Store, StoredEvent};
 
@@ -31,7 +30,6 @@ pub(crate) struct Relay {
     pub(crate) bus: Arc<dyn EventBus>,
     pub(crate) batches: mpsc::Receiver<Vec<StoredEvent>>,
     pub(crate) committed: Arc<Committed>,
-    pub(crate) metrics: Arc<Metrics>,
     /// Turns true when the partition is no longer ours: another node publishes from here on.
     pub(crate) closed: watch::Receiver<bool>,
 }
@@ -103,7 +101,12 @@ impl Relay {
             .events_after(self.partition, published, limit)
             .await
         {
-            Ok(events) => events,
+            Ok(mut events) => {
+                // What is beyond is somebody else's: the partition has another owner, and we are about to hear of it.
+                let durable = self.durable_seq();
+                events.retain(|event| event.partition_seq <= durable);
+                events
+            }
             Err(error) => {
                 tracing::warn!(partition.id = %self.partition, %error, "the relay can't read the journal");
                 self.runtime.sleep(RETRY_PAUSE_MAX).await;
@@ -119,7 +122,7 @@ impl Relay {
         while let Err(error) = self.bus.publish(events).await {
             tracing::warn!(
                 partition.id = %self.partition,
-                events.waiting = self.metrics.unpublished.get(),
+                events.waiting = self.waiting(),
                 %error,
                 "publishing is tried again"
             );
@@ -128,12 +131,20 @@ impl Relay {
         }
         let last = events.last().map_or(0, |event| event.partition_seq);
         self.committed.published_seq.store(last, Ordering::Release);
-        self.metrics.unpublished.take(events.len() as u64);
     }
 
     fn is_behind(&self) -> bool {
-        self.published_seq() < self.committed.durable_seq.load(Ordering::Acquire)
-            && self.batches.is_empty()
+        self.published_seq() < self.durable_seq() && self.batches.is_empty()
+    }
+
+    /// How many events wait to be published.
+    fn waiting(&self) -> u64 {
+        let published = self.published_seq();
+        self.durable_seq().saturating_sub(published)
+    }
+
+    fn durable_seq(&self) -> u64 {
+        self.committed.durable_seq.load(Ordering::Acquire)
     }
 
     fn published_seq(&self) -> u64 {

@@ -26,7 +26,7 @@ pub use sql::{
     connect::{ConnectError, ConnectOptions, Durability},
     database::SqlDatabase,
     dialect::Dialect,
-    migrate::{MigrateError, Migration, MigrationReport, migrations},
+    migration::{MigrateError, Migration, MigrationReport, migrations},
     row::Row,
 };
 

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use engine::definition::{Compensation, Definition, DefinitionBuilder, Phase, Source, StepIndex, StepSpec};
+use engine::definition::{
+    Compensation, Definition, DefinitionBuilder, Phase, Source, StepIndex, StepSpec,
+};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
@@ -31,7 +33,9 @@ pub struct Step {
 /// A saga of 1 to [`STEPS_MAX`] steps, of which one may be a pivot, with edges wherever the phases allow some.
 pub fn random(random: &mut StdRng) -> Shape {
     let count = random.random_range(1..=STEPS_MAX);
-    let pivot = random.random_bool(0.7).then(|| random.random_range(0..count));
+    let pivot = random
+        .random_bool(0.7)
+        .then(|| random.random_range(0..count));
     let density = random.random_range(0.0..0.7);
     // `order[place]` is the index under which the step at this place of a topological order is built.
     let mut order: Vec<usize> = (0..count).collect();
@@ -53,25 +57,52 @@ pub fn random(random: &mut StdRng) -> Shape {
     let mut steps = Vec::new();
     for (index, spec) in specs.into_iter().enumerate() {
         let mut spec = spec.expect("every place has a step");
-        let place = order.iter().position(|at| *at == index).expect("every index has a place");
-        let inputs = edges.iter().filter(|(_, later)| *later == place && random.random_bool(0.5));
-        spec.inputs = inputs.map(|(earlier, _)| Source::Step(StepIndex(order[*earlier]))).collect();
+        let place = order
+            .iter()
+            .position(|at| *at == index)
+            .expect("every index has a place");
+        let inputs = edges
+            .iter()
+            .filter(|(_, later)| *later == place && random.random_bool(0.5));
+        spec.inputs = inputs
+            .map(|(earlier, _)| Source::Step(StepIndex(order[*earlier])))
+            .collect();
         let undoable = spec.compensation == Compensation::Runs;
-        steps.push(Step { name: spec.name.clone(), phase: spec.phase, undoable, before: vec![], after: vec![] });
+        steps.push(Step {
+            name: spec.name.clone(),
+            phase: spec.phase,
+            undoable,
+            before: vec![],
+            after: vec![],
+        });
         builder.step(spec);
     }
     for (earlier, later) in &edges {
         builder.edge(StepIndex(order[*earlier]), StepIndex(order[*later]));
     }
-    close_over(&mut steps, &edges.iter().map(|(a, b)| (order[*a], order[*b])).collect::<Vec<_>>());
+    close_over(
+        &mut steps,
+        &edges
+            .iter()
+            .map(|(a, b)| (order[*a], order[*b]))
+            .collect::<Vec<_>>(),
+    );
     let definition = builder.build(Source::Input).expect("it keeps to the rules");
-    Shape { definition: Arc::new(definition), steps }
+    Shape {
+        definition: Arc::new(definition),
+        steps,
+    }
 }
 
 fn random_spec(random: &mut StdRng, index: usize, phase: Phase) -> StepSpec {
     let spec = spec(&format!("s{index}"), phase, &[]);
     if phase == Phase::Compensable && random.random_bool(0.15) {
-        return StepSpec { compensation: Compensation::None { because: "it only reads" }, ..spec };
+        return StepSpec {
+            compensation: Compensation::None {
+                because: "it only reads",
+            },
+            ..spec
+        };
     }
     spec
 }
@@ -82,14 +113,16 @@ fn close_over(steps: &mut [Step], edges: &[(usize, usize)]) {
     let divided = |earlier: &Step, later: &Step| {
         matches!(
             (earlier.phase, later.phase),
-            (Phase::Compensable, Phase::Pivot | Phase::Retriable) | (Phase::Pivot, Phase::Retriable)
+            (Phase::Compensable, Phase::Pivot | Phase::Retriable)
+                | (Phase::Pivot, Phase::Retriable)
         )
     };
     let mut before = vec![vec![false; count]; count];
     for (later, row) in before.iter_mut().enumerate() {
         for (earlier, is_before) in row.iter_mut().enumerate() {
             let pivot = steps.iter().any(|step| step.phase == Phase::Pivot);
-            *is_before = edges.contains(&(earlier, later)) || (pivot && divided(&steps[earlier], &steps[later]));
+            *is_before = edges.contains(&(earlier, later))
+                || (pivot && divided(&steps[earlier], &steps[later]));
         }
     }
     for middle in 0..count {

@@ -2,7 +2,9 @@
 //! crashes, beside the plain model. Whatever the core plans, the model must have expected, and the other way round.
 
 use engine::definition::{Phase, StepIndex};
-use engine::workflow::{AfterFailure, Direction, Event, Failure, Plan, Record, Refusal, StepError, WorkflowState, plan};
+use engine::workflow::{
+    AfterFailure, Direction, Event, Failure, Plan, Record, Refusal, StepError, WorkflowState, plan,
+};
 use engine::{Epoch, Payload, Timestamp};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
@@ -51,8 +53,16 @@ pub struct Life {
 impl Life {
     pub fn new(shape: Shape, mut random: StdRng) -> Self {
         let definition = shape.definition.pinned().clone();
-        let event = Event::Started { definition, input: Payload::null() };
-        let mut first = Record { seq: 1, at: Timestamp(1), event, starts: Vec::new() };
+        let event = Event::Started {
+            definition,
+            input: Payload::null(),
+        };
+        let mut first = Record {
+            seq: 1,
+            at: Timestamp(1),
+            event,
+            starts: Vec::new(),
+        };
         let untouched = WorkflowState::start(&shape.definition, &first).unwrap();
         first.starts = plan(&untouched, &|_| false).intents(&untouched);
         let state = WorkflowState::start(&shape.definition, &first).unwrap();
@@ -79,7 +89,11 @@ impl Life {
         let stays_parked = self.random.random_bool(0.4);
         loop {
             self.moves += 1;
-            assert!(self.moves < MOVES_MAX, "the life does not end: {:?}", self.state.phase);
+            assert!(
+                self.moves < MOVES_MAX,
+                "the life does not end: {:?}",
+                self.state.phase
+            );
             let plan = self.checked_plan();
             if let Some(end) = plan.end {
                 self.record(end);
@@ -115,22 +129,41 @@ impl Life {
 
     /// The plan, once it is known to be what the model expects.
     fn checked_plan(&mut self) -> Plan {
-        if !plan(&self.state, &|step| self.acting(step.0)).starts.is_empty() {
+        if !plan(&self.state, &|step| self.acting(step.0))
+            .starts
+            .is_empty()
+        {
             // A compensation waited for an attempt that died in a crash: as the driver does, a record lets it begin.
             self.record(Event::Resumed { epoch: Epoch(2) });
         }
         let planned = plan(&self.state, &|step| self.acting(step.0));
-        assert!(planned.starts.is_empty(), "what a record did not start, nothing did: {:?}", planned.starts);
-        let mut got: Vec<Attempt> =
-            planned.resumes.iter().map(|attempt| (attempt.step.0, attempt.direction, attempt.number)).collect();
+        assert!(
+            planned.starts.is_empty(),
+            "what a record did not start, nothing did: {:?}",
+            planned.starts
+        );
+        let mut got: Vec<Attempt> = planned
+            .resumes
+            .iter()
+            .map(|attempt| (attempt.step.0, attempt.direction, attempt.number))
+            .collect();
         let mut expected = self.reference.due(&self.shape, &|step| self.acting(step));
         expected.retain(|attempt| !self.in_flight.contains(attempt));
         got.sort_by_key(|attempt| attempt.0);
         expected.sort_by_key(|attempt| attempt.0);
-        assert_eq!(got, expected, "attempts that are due: the plan against the model");
+        assert_eq!(
+            got, expected,
+            "attempts that are due: the plan against the model"
+        );
         let end = planned.end.as_ref().map(Event::kind);
         let expected = self.reference.end(&self.shape, &|step| self.acting(step));
-        let expected = expected.map(|end| if end == Going::Completed { "completed" } else { "compensated" });
+        let expected = expected.map(|end| {
+            if end == Going::Completed {
+                "completed"
+            } else {
+                "compensated"
+            }
+        });
         assert_eq!(end, expected, "the end: the plan against the model");
         planned
     }
@@ -141,13 +174,25 @@ impl Life {
 
     fn record(&mut self, event: Event) {
         let at = Timestamp(i64::from(self.state.seq) + 1);
-        let mut record = Record { seq: self.state.seq + 1, at, event, starts: Vec::new() };
+        let mut record = Record {
+            seq: self.state.seq + 1,
+            at,
+            event,
+            starts: Vec::new(),
+        };
         let Ok(state) = self.state.clone().apply(&record) else {
-            panic!("a legal event was refused: {record:?} in {:?}", self.state.phase)
+            panic!(
+                "a legal event was refused: {record:?} in {:?}",
+                self.state.phase
+            )
         };
         let planned = plan(&state, &|step| self.acting(step.0));
         record.starts = planned.intents(&state);
-        self.state = self.state.clone().apply(&record).expect("the plan names only attempts that may begin");
+        self.state = self
+            .state
+            .clone()
+            .apply(&record)
+            .expect("the plan names only attempts that may begin");
         self.reference.learn(&self.shape, &record);
         self.records.push(record);
         self.states.push(self.state.clone());
@@ -160,14 +205,28 @@ impl Life {
         assert!(!self.acting(step), "one attempt at a time");
         match direction {
             Direction::Forward => {
-                assert!(shape.before.iter().all(|earlier| facts(earlier).done), "an edge was not respected");
-                assert!(!self.world[step].tombstone, "nothing is attempted once it was undone");
+                assert!(
+                    shape.before.iter().all(|earlier| facts(earlier).done),
+                    "an edge was not respected"
+                );
+                assert!(
+                    !self.world[step].tombstone,
+                    "nothing is attempted once it was undone"
+                );
                 assert!(!facts(&step).done, "what is done is not done again");
             }
             Direction::Backward => {
-                let gone = |later: &usize| !self.world[*later].exists || !self.shape.steps[*later].undoable;
-                assert!(shape.after.iter().all(gone), "what came later is undone first");
-                assert!(shape.after.iter().all(|later| !self.acting(*later)), "nothing after it is still being attempted");
+                let gone = |later: &usize| {
+                    !self.world[*later].exists || !self.shape.steps[*later].undoable
+                };
+                assert!(
+                    shape.after.iter().all(gone),
+                    "what came later is undone first"
+                );
+                assert!(
+                    shape.after.iter().all(|later| !self.acting(*later)),
+                    "nothing after it is still being attempted"
+                );
                 assert!(shape.undoable && facts(&step).attempted && !facts(&step).undone);
             }
         }
@@ -175,7 +234,11 @@ impl Life {
     }
 
     fn end_attempt(&mut self, (step, direction, attempt): Attempt, wild: bool) {
-        let luck = if wild { self.random.random_range(0..100) } else { 0 };
+        let luck = if wild {
+            self.random.random_range(0..100)
+        } else {
+            0
+        };
         match direction {
             Direction::Forward => self.end_action(step, attempt, luck),
             Direction::Backward => self.end_compensation(step, attempt, luck),
@@ -188,18 +251,32 @@ impl Life {
         let event = match luck {
             0..76 => {
                 self.take_effect(index);
-                Event::StepDone { step, attempt, output: Payload::null() }
+                Event::StepDone {
+                    step,
+                    attempt,
+                    output: Payload::null(),
+                }
             }
             // The other side knows the key: what exists is not refused.
             76..81 if !existed => {
                 let refusal = Refusal::new("no", "no");
-                Event::StepRefused { step, attempt, refusal, effect_may_exist: false }
+                Event::StepRefused {
+                    step,
+                    attempt,
+                    refusal,
+                    effect_may_exist: false,
+                }
             }
             81..83 => {
                 // It took effect, but the store refused its rows.
                 self.take_effect(index);
                 let refusal = Refusal::new("rows", "no");
-                Event::StepRefused { step, attempt, refusal, effect_may_exist: true }
+                Event::StepRefused {
+                    step,
+                    attempt,
+                    refusal,
+                    effect_may_exist: true,
+                }
             }
             83..91 if !existed => self.failed(index, attempt, Failure::NoEffect),
             _ => {
@@ -221,7 +298,13 @@ impl Life {
             Phase::Pivot if !unanswered => AfterFailure::TurnBack,
             Phase::Pivot | Phase::Retriable => AfterFailure::Park,
         };
-        Event::AttemptFailed { step: step.name.clone(), attempt, failure, error: error(), then }
+        Event::AttemptFailed {
+            step: step.name.clone(),
+            attempt,
+            failure,
+            error: error(),
+            then,
+        }
     }
 
     fn end_compensation(&mut self, index: usize, attempt: u32, luck: u32) {
@@ -235,8 +318,17 @@ impl Life {
             0..70 => Event::CompensationDone { step, attempt },
             _ => {
                 let again = attempt < self.attempts_max && luck < 95;
-                let then = if again { AfterFailure::RetryAt(self.state.at) } else { AfterFailure::Park };
-                Event::CompensationFailed { step, attempt, error: error(), then }
+                let then = if again {
+                    AfterFailure::RetryAt(self.state.at)
+                } else {
+                    AfterFailure::Park
+                };
+                Event::CompensationFailed {
+                    step,
+                    attempt,
+                    error: error(),
+                    then,
+                }
             }
         });
     }
@@ -265,33 +357,68 @@ impl Life {
                 }
             }
         }
-        let stored: Vec<String> = self.records.iter().map(|record| serde_json::to_string(record).unwrap()).collect();
-        let read: Vec<Record> = stored.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+        let stored: Vec<String> = self
+            .records
+            .iter()
+            .map(|record| serde_json::to_string(record).unwrap())
+            .collect();
+        let read: Vec<Record> = stored
+            .iter()
+            .map(|text| serde_json::from_str(text).unwrap())
+            .collect();
         assert_eq!(read, self.records, "a record is stored as it is");
-        let folded = WorkflowState::fold(&self.shape.definition, &read).unwrap().expect("it has records");
+        let folded = WorkflowState::fold(&self.shape.definition, &read)
+            .unwrap()
+            .expect("it has records");
         assert_same(&folded, &self.state);
         self.state = folded;
     }
 
     fn turn_back_by_operator(&mut self) {
-        let pivot = self.shape.steps.iter().position(|step| step.phase == Phase::Pivot);
+        let pivot = self
+            .shape
+            .steps
+            .iter()
+            .position(|step| step.phase == Phase::Pivot);
         let past_pivot = pivot.is_some_and(|pivot| self.reference.facts[pivot].may_have_effect());
-        let legal = !past_pivot && matches!(self.reference.going, Going::Forward | Going::Parked { back: false });
-        let event = Event::CompensationRequested { actor: "ann".into(), reason: "a mistake".into() };
+        let legal = !past_pivot
+            && matches!(
+                self.reference.going,
+                Going::Forward | Going::Parked { back: false }
+            );
+        let event = Event::CompensationRequested {
+            actor: "ann".into(),
+            reason: "a mistake".into(),
+        };
         self.operate(event, legal);
     }
 
     fn retry_by_operator(&mut self) {
         let legal = matches!(self.reference.going, Going::Parked { .. });
-        self.operate(Event::RetryRequested { actor: "ann".into(), reason: "it works again".into() }, legal);
+        self.operate(
+            Event::RetryRequested {
+                actor: "ann".into(),
+                reason: "it works again".into(),
+            },
+            legal,
+        );
     }
 
     fn operate(&mut self, event: Event, legal: bool) {
         if legal {
             return self.record(event);
         }
-        let record = Record { seq: self.state.seq + 1, at: self.state.at, event, starts: Vec::new() };
-        assert!(self.state.clone().apply(&record).is_err(), "{record:?} makes no sense in {:?}", self.state.phase);
+        let record = Record {
+            seq: self.state.seq + 1,
+            at: self.state.at,
+            event,
+            starts: Vec::new(),
+        };
+        assert!(
+            self.state.clone().apply(&record).is_err(),
+            "{record:?} makes no sense in {:?}",
+            self.state.phase
+        );
     }
 
     // ---- the end ----
@@ -299,16 +426,30 @@ impl Life {
     fn end(self) -> Ending {
         self.check_every_prefix();
         let status = self.state.status().as_str();
-        let count = |kind: &str| self.records.iter().filter(|record| record.event.kind() == kind).count() as u64;
+        let count = |kind: &str| {
+            self.records
+                .iter()
+                .filter(|record| record.event.kind() == kind)
+                .count() as u64
+        };
         let ends = count("completed") + count("compensated");
-        assert_eq!(ends, u64::from(self.state.status().is_terminal()), "one end, or none for a parked workflow");
+        assert_eq!(
+            ends,
+            u64::from(self.state.status().is_terminal()),
+            "one end, or none for a parked workflow"
+        );
         for (index, step) in self.shape.steps.iter().enumerate() {
             let (effect, facts) = (self.world[index], &self.reference.facts[index]);
             let times = |kind: &str| {
-                let about = |record: &&Record| record.event.step() == Some(&step.name) && record.event.kind() == kind;
+                let about = |record: &&Record| {
+                    record.event.step() == Some(&step.name) && record.event.kind() == kind
+                };
                 self.records.iter().filter(about).count()
             };
-            assert!(effect.made <= 1 && times("step-done") <= 1 && times("compensation-done") <= 1, "once each");
+            assert!(
+                effect.made <= 1 && times("step-done") <= 1 && times("compensation-done") <= 1,
+                "once each"
+            );
             match self.reference.going {
                 Going::Completed => {
                     assert!(effect.exists && facts.done, "everything is done");
@@ -316,13 +457,25 @@ impl Life {
                 }
                 Going::Compensated => {
                     let undone = step.undoable && facts.may_have_effect();
-                    assert_eq!(times("compensation-done"), usize::from(undone), "exactly what may exist is undone");
-                    assert!(!effect.exists || (step.phase == Phase::Compensable && !step.undoable), "nothing is left");
+                    assert_eq!(
+                        times("compensation-done"),
+                        usize::from(undone),
+                        "exactly what may exist is undone"
+                    );
+                    assert!(
+                        !effect.exists || (step.phase == Phase::Compensable && !step.undoable),
+                        "nothing is left"
+                    );
                 }
                 _ => assert!(matches!(self.reference.going, Going::Parked { .. })),
             }
         }
-        Ending { status, records: self.records.len() as u64, crashes: self.crashes, compensations: count("compensation-done") }
+        Ending {
+            status,
+            records: self.records.len() as u64,
+            crashes: self.crashes,
+            compensations: count("compensation-done"),
+        }
     }
 
     fn check_every_prefix(&self) {
@@ -342,9 +495,16 @@ impl Life {
 fn assert_same(one: &WorkflowState, other: &WorkflowState) {
     assert_eq!(one.phase, other.phase);
     assert_eq!(one.steps, other.steps);
-    assert_eq!((one.seq, one.at, &one.input), (other.seq, other.at, &other.input));
+    assert_eq!(
+        (one.seq, one.at, &one.input),
+        (other.seq, other.at, &other.input)
+    );
     let indexes = (0..one.steps.len()).map(StepIndex);
-    assert!(indexes.clone().all(|index| one.needs_undo(index) == other.needs_undo(index)));
+    assert!(
+        indexes
+            .clone()
+            .all(|index| one.needs_undo(index) == other.needs_undo(index))
+    );
 }
 
 fn error() -> StepError {

@@ -55,7 +55,10 @@ pub struct Reference {
 
 impl Reference {
     pub fn new(shape: &Shape) -> Self {
-        Self { going: Going::Forward, facts: vec![Facts::default(); shape.steps.len()] }
+        Self {
+            going: Going::Forward,
+            facts: vec![Facts::default(); shape.steps.len()],
+        }
     }
 
     /// The attempts that are to be under way or due now, given the actions that are being made in this life.
@@ -77,7 +80,12 @@ impl Reference {
         ready.then_some((index, Direction::Forward, 1))
     }
 
-    fn backward_due(&self, shape: &Shape, index: usize, acting: &dyn Fn(usize) -> bool) -> Option<Attempt> {
+    fn backward_due(
+        &self,
+        shape: &Shape,
+        index: usize,
+        acting: &dyn Fn(usize) -> bool,
+    ) -> Option<Attempt> {
         let (step, facts) = (&shape.steps[index], &self.facts[index]);
         if !step.undoable || !facts.may_have_effect() || facts.undone {
             return None;
@@ -86,7 +94,10 @@ impl Reference {
             return Some((index, Direction::Backward, attempt));
         }
         let gone = |later: &usize| self.clean(shape, *later) && !acting(*later);
-        step.after.iter().all(gone).then_some((index, Direction::Backward, 1))
+        step.after
+            .iter()
+            .all(gone)
+            .then_some((index, Direction::Backward, 1))
     }
 
     /// Nothing of it is left to be undone.
@@ -110,7 +121,13 @@ impl Reference {
 
     /// What a record adds to the facts.
     pub fn learn(&mut self, shape: &Shape, record: &Record) {
-        let at = |name: &str| shape.steps.iter().position(|step| step.name == name).expect("a step of the saga");
+        let at = |name: &str| {
+            shape
+                .steps
+                .iter()
+                .position(|step| step.name == name)
+                .expect("a step of the saga")
+        };
         self.hear(shape, &record.event, &at);
         for intent in &record.starts {
             let facts = &mut self.facts[at(&intent.step)];
@@ -132,7 +149,12 @@ impl Reference {
                 facts.open = None;
                 facts.done = true;
             }
-            Event::StepRefused { step, attempt, effect_may_exist, .. } => {
+            Event::StepRefused {
+                step,
+                attempt,
+                effect_may_exist,
+                ..
+            } => {
                 let index = at(step);
                 let facts = &mut self.facts[index];
                 facts.attempts = *attempt;
@@ -144,9 +166,19 @@ impl Reference {
                     Phase::Pivot => *effect_may_exist,
                     Phase::Retriable => true,
                 };
-                if no_way_back { self.park() } else { self.turn_back() }
+                if no_way_back {
+                    self.park()
+                } else {
+                    self.turn_back()
+                }
             }
-            Event::AttemptFailed { step, attempt, failure, then, .. } => {
+            Event::AttemptFailed {
+                step,
+                attempt,
+                failure,
+                then,
+                ..
+            } => {
                 let index = at(step);
                 let going_back = self.going == Going::Back;
                 let facts = &mut self.facts[index];
@@ -168,7 +200,12 @@ impl Reference {
                 facts.undo_open = None;
                 facts.undone = true;
             }
-            Event::CompensationFailed { step, attempt, then, .. } => {
+            Event::CompensationFailed {
+                step,
+                attempt,
+                then,
+                ..
+            } => {
                 self.facts[at(step)].undo_open = Some(*attempt + 1);
                 if *then == AfterFailure::Park {
                     self.park();
@@ -196,7 +233,9 @@ impl Reference {
 
     /// Whatever waited for the operator goes on, and whatever was refused with no way back is tried again.
     fn retry(&mut self) {
-        let Going::Parked { back } = self.going else { panic!("only a parked workflow is retried") };
+        let Going::Parked { back } = self.going else {
+            panic!("only a parked workflow is retried")
+        };
         self.going = if back { Going::Back } else { Going::Forward };
         if !back {
             for facts in &mut self.facts {

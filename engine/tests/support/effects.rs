@@ -43,6 +43,8 @@ pub struct Known {
     pub made: u32,
     /// The lives that attempted it.
     pub lives: BTreeSet<u32>,
+    /// What was asked for under this key, by whom, when it is told.
+    pub history: Vec<String>,
 }
 
 /// How often, in a thousand, an attempt goes wrong, by the way in which it does.
@@ -85,6 +87,7 @@ struct Inner {
 enum Set {
     Hangs,
     CannotBeAttempted,
+    Refuses,
     Slow(Duration),
 }
 
@@ -95,6 +98,7 @@ pub struct Effects {
     dice: Dice,
     /// What is still on its way to the other side: no crash of ours stops it.
     on_their_way: Arc<Mutex<JoinSet<()>>>,
+    began: tokio::time::Instant,
 }
 
 impl Effects {
@@ -110,6 +114,7 @@ impl Effects {
             inner: Arc::new(Mutex::new(inner)),
             dice: dice.clone(),
             on_their_way: Arc::default(),
+            began: tokio::time::Instant::now(),
         }
     }
 
@@ -128,17 +133,36 @@ impl Effects {
 
     /// Attempts at this step have no effect and say so.
     pub fn cannot_be_attempted(&self, step: &'static str) {
-        self.inner.lock().unwrap().set.insert(step, Set::CannotBeAttempted);
+        self.inner
+            .lock()
+            .unwrap()
+            .set
+            .insert(step, Set::CannotBeAttempted);
+    }
+
+    /// Attempts at this step are refused, whatever is known under the key.
+    pub fn refuse(&self, step: &'static str) {
+        self.inner.lock().unwrap().set.insert(step, Set::Refuses);
     }
 
     /// Attempts at this step take so long.
     pub fn slow(&self, step: &'static str, takes: Duration) {
-        self.inner.lock().unwrap().set.insert(step, Set::Slow(takes));
+        self.inner
+            .lock()
+            .unwrap()
+            .set
+            .insert(step, Set::Slow(takes));
     }
 
     /// How many attempts at this step's action have begun.
     pub fn attempts_at(&self, step: &str) -> usize {
-        self.inner.lock().unwrap().attempts.get(step).copied().unwrap_or(0)
+        self.inner
+            .lock()
+            .unwrap()
+            .attempts
+            .get(step)
+            .copied()
+            .unwrap_or(0)
     }
 
     fn begin(&self, step: &str) -> Option<Set> {
@@ -165,8 +189,20 @@ impl Effects {
             standing: wanted,
             made: u32::from(wanted == Standing::Held),
             lives: BTreeSet::new(),
+            history: Vec::new(),
         });
         known.lives.insert(life);
+        let Attempt {
+            direction,
+            number,
+            epoch,
+            ..
+        } = attempt;
+        let at_ms = self.began.elapsed().as_millis();
+        known.history.push(format!(
+            "{at_ms} ms: {direction:?} {number} under epoch {} by life {life}: {wanted:?}",
+            epoch.0
+        ));
         // What was released or refused stays so; what is held can only be released.
         if known.standing == Standing::Held && wanted == Standing::Released {
             known.standing = Standing::Released;
@@ -280,6 +316,7 @@ impl AnyStep for WorldStep {
         match self.effects.begin(&attempt.step) {
             Some(Set::Hangs) => return fail(Mood::Hang).await,
             Some(Set::CannotBeAttempted) => return Outcome::retry(error()),
+            Some(Set::Refuses) => return refused(Standing::Refused),
             Some(Set::Slow(takes)) => tokio::time::sleep(takes).await,
             None => {}
         }

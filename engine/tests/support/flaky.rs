@@ -133,7 +133,11 @@ impl FlakyStore {
 
     /// From now on the store refuses this workflow's events of this kind, for no reason that anyone foresaw.
     pub fn poison(&self, workflow: WorkflowId, kind: &'static str) {
-        self.shared.lock().unwrap().poisoned.push((Some(workflow), kind));
+        self.shared
+            .lock()
+            .unwrap()
+            .poisoned
+            .push((Some(workflow), kind));
     }
 
     /// The same for every workflow.
@@ -201,10 +205,9 @@ impl FlakyStore {
     fn refused(&self, batch: &Batch) -> Option<CommitError> {
         let shared = self.shared.lock().unwrap();
         let is_poison = |event: &engine::store::EventRow| {
-            shared
-                .poisoned
-                .iter()
-                .any(|(whose, kind)| whose.is_none_or(|workflow| workflow == event.workflow) && event.kind == *kind)
+            shared.poisoned.iter().any(|(whose, kind)| {
+                whose.is_none_or(|workflow| workflow == event.workflow) && event.kind == *kind
+            })
         };
         if batch.events.iter().any(is_poison) {
             return Some(CommitError::RowRefused {
@@ -217,8 +220,13 @@ impl FlakyStore {
         // A change is unlucky or not, however often it is tried.
         let unlucky = |change: &&Change| {
             let key = key_of(change);
-            refused_steps.iter().any(|step| key.ends_with(&format!("/{step}")))
-                || self.dice.always(&format!("rows {key} {:?}", change.kind), trouble.rows_refused)
+            refused_steps
+                .iter()
+                .any(|step| key.ends_with(&format!("/{step}")))
+                || self.dice.always(
+                    &format!("rows {key} {:?}", change.kind),
+                    trouble.rows_refused,
+                )
         };
         let change = batch.changes.iter().find(unlucky)?;
         let rows = RefusedRows::Changes(change.table.name);
@@ -364,7 +372,10 @@ impl Journal for FlakyJournal {
         const DOING: &str = "reading a journal's position";
         self.store.ready(DOING).await?;
         if self.store.shared.lock().unwrap().positions_down {
-            return Err(StoreError::Unavailable { doing: DOING, cause: "set by the test".into() });
+            return Err(StoreError::Unavailable {
+                doing: DOING,
+                cause: "set by the test".into(),
+            });
         }
         let position = self.memory.position().await?;
         // It is read under a lock and opens the journal again: what is still on its way comes too late.

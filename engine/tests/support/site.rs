@@ -202,7 +202,10 @@ impl Site {
         for head in heads.iter().filter(|head| head.status == Status::Parked) {
             match engine.retry(head.id, "operator", "it works again").await {
                 // It is owned by the dead until their leases end.
-                Ok(_) | Err(CommandError::Conflict(_) | CommandError::Undecided | CommandError::NotHere(_)) => {}
+                Ok(_)
+                | Err(
+                    CommandError::Conflict(_) | CommandError::Undecided | CommandError::NotHere(_),
+                ) => {}
                 Err(error) => panic!("a parked workflow can't be retried: {error}"),
             }
         }
@@ -352,14 +355,12 @@ impl Site {
             .filter(|(_, state)| state.status() == Status::Completed)
         {
             for node in state.definition().steps() {
-                let standing = known
-                    .get(&format!("{id}/{}", node.name))
-                    .map(|known| known.standing);
-                assert_eq!(
-                    standing,
-                    Some(Standing::Held),
-                    "{id} is completed without {}",
-                    node.name
+                let known = known.get(&format!("{id}/{}", node.name));
+                assert!(
+                    known.is_some_and(|known| known.standing == Standing::Held),
+                    "{id} is completed without {}: {known:#?}, {:#?}",
+                    node.name,
+                    self.journal_of(*id)
                 );
             }
         }
@@ -369,9 +370,21 @@ impl Site {
             let completed = state.is_some_and(|state| state.status() == Status::Completed);
             if known.standing == Standing::Held && !completed {
                 let status = state.map(WorkflowState::status);
-                assert!(self.is_excused(known, state), "{key} is left over: {known:?}, its workflow is {status:?}");
+                assert!(
+                    self.is_excused(known, state),
+                    "{key} is left over: {known:#?}, its workflow is {status:?}: {:#?}",
+                    self.journal_of(known.workflow)
+                );
             }
         }
+    }
+
+    /// A workflow's journal, for whoever has to find out what went wrong.
+    fn journal_of(&self, id: WorkflowId) -> Vec<String> {
+        let events = self.store.memory.events().into_iter();
+        let own = events.filter(|event| event.workflow == id);
+        own.map(|event| format!("{} us: {}", event.at.0, event.payload))
+            .collect()
     }
 
     /// What only the memory of a life knew, and died with it, is for a reconciler to find: attempts of a start that was never
@@ -382,13 +395,22 @@ impl Site {
             state.steps[index.0].action.clone()
         });
         let untouched = action == Some(StepState::Untouched);
-        let unknown_to_the_journal =
-            matches!(action, None | Some(StepState::Untouched | StepState::Failed { effect_may_exist: false, .. }));
+        let unknown_to_the_journal = matches!(
+            action,
+            None | Some(
+                StepState::Untouched
+                    | StepState::Failed {
+                        effect_may_exist: false,
+                        ..
+                    }
+            )
+        );
         let made_by = |lives: &Mutex<BTreeSet<u32>>| {
             let lives = lives.lock().unwrap();
             known.lives.iter().any(|life| lives.contains(life))
         };
-        (unknown_to_the_journal && made_by(&self.cut_short)) || (untouched && made_by(&self.lost_partitions))
+        (unknown_to_the_journal && made_by(&self.cut_short))
+            || (untouched && made_by(&self.lost_partitions))
     }
 
     /// The rows of a completed workflow are there once, those of any other add up to nothing.

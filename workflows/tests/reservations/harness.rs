@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::time::Duration;
 
+use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 use workflows::adapters::embedded::{Dump, EmbeddedReservations};
 use workflows::adapters::redis::RedisReservations;
@@ -66,6 +68,9 @@ pub fn skip_unless_ci(what: &str) {
     );
     println!("skipped: {what}");
 }
+
+/// How long the tests' own questions may take.
+const RAW_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Attempts to get an answer from a shared server.
 const ATTEMPTS_MAX: u32 = 5;
@@ -267,10 +272,14 @@ impl OnRedis {
     }
 }
 
-/// A connection past the adapter.
+/// A connection past the adapter, patient with a busy machine.
 pub async fn raw_connection(url: &str) -> MultiplexedConnection {
     let client = redis::Client::open(url).unwrap();
-    client.get_multiplexed_async_connection().await.unwrap()
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(RAW_TIMEOUT))
+        .set_response_timeout(Some(RAW_TIMEOUT));
+    let connected = client.get_multiplexed_async_connection_with_config(&config);
+    connected.await.unwrap()
 }
 
 /// The sale's keys on a server.

@@ -8,7 +8,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Client, Cmd, Value};
 use tempfile::TempDir;
 
-use crate::harness::skip_unless_ci;
+use crate::harness::{raw_connection, skip_unless_ci};
 
 /// A start that takes longer has failed.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
@@ -53,11 +53,7 @@ impl OwnServer {
 
     /// A connection past the adapter.
     pub async fn raw(&self) -> MultiplexedConnection {
-        Client::open(self.url())
-            .unwrap()
-            .get_multiplexed_async_connection()
-            .await
-            .unwrap()
+        raw_connection(&self.url()).await
     }
 
     /// Runs a command such as `FLUSHALL`, past the adapter.

@@ -114,7 +114,8 @@ impl Driver {
             }
             Outcome::Retry { error, after } => {
                 let failure = Failure::NoEffect;
-                let then = if self.durable.is_none() && self.appending.is_none() {
+                let nothing_is_durable = self.durable.is_none() && self.appending.is_none();
+                let then = if nothing_is_durable && self.may_turn_back(ended.step) {
                     self.unavailable.get_or_insert(error.clone());
                     AfterFailure::TurnBack
                 } else {
@@ -137,7 +138,10 @@ impl Driver {
     pub(super) fn compensation_ended(&mut self, step: String, ended: Ended) {
         let attempt = ended.number;
         let (error, after) = match ended.outcome {
-            Outcome::Done { changes, .. } => {
+            Outcome::Done { mut changes, .. } => {
+                if self.rows_never.contains(&ended.step) {
+                    changes.clear();
+                }
                 return self.record(Event::CompensationDone { step, attempt }, changes);
             }
             Outcome::Refused(refusal) => {
@@ -182,6 +186,17 @@ impl Driver {
         if let Some(instant) = self.delay(step, attempt, pause) {
             return AfterFailure::RetryAt(instant);
         }
+        match self.state.definition().step(step).phase {
+            StepPhase::Compensable => AfterFailure::TurnBack,
+            StepPhase::Pivot if failure == Failure::NoEffect && self.may_turn_back(step) => {
+                AfterFailure::TurnBack
+            }
+            StepPhase::Pivot | StepPhase::Retriable => AfterFailure::Park,
+        }
+    }
+
+    /// Whether there is a way back from this step after an attempt that had no effect.
+    fn may_turn_back(&self, step: StepIndex) -> bool {
         let earlier = matches!(
             self.state.steps[step.0].action,
             StepState::Attempting {
@@ -190,9 +205,9 @@ impl Driver {
             }
         );
         match self.state.definition().step(step).phase {
-            StepPhase::Compensable => AfterFailure::TurnBack,
-            StepPhase::Pivot if failure == Failure::NoEffect && !earlier => AfterFailure::TurnBack,
-            StepPhase::Pivot | StepPhase::Retriable => AfterFailure::Park,
+            StepPhase::Compensable => true,
+            StepPhase::Pivot => !earlier,
+            StepPhase::Retriable => false,
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! The driver holds two states: `durable`, what the journal has acknowledged, and `state`, which also has the records that
 //! are still pending. Attempts of replayable steps run ahead of the journal; a barrier waits for it. A workflow of which
-//! nothing is durable is not owed patience: a "no" or a step that can't be attempted undoes what was done and leaves no trace.
+//! nothing is durable is not owed patience: a "no" or a step that can't be attempted undoes what was done and leaves no trace,
+//! once the store has said that no earlier life of the workflow is durable: that one's effects are under the same keys.
 
 mod attempts;
 mod outside;
@@ -18,14 +19,14 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use super::attempt::Ended;
 use super::busy::Busy;
-use super::registry::{Command, Registry, Stage};
+use super::registry::{Command, Registry, Resident, Stage};
 use crate::definition::{Durability, StepIndex};
 use crate::engine::{CommandError, View};
 use crate::ids::{Epoch, WorkflowId};
 use crate::journal::{AppendError, JournalHandle, Staged};
 use crate::metrics::Metrics;
 use crate::runtime::{Runtime, Timestamp};
-use crate::store::Head;
+use crate::store::{Head, Store, StoreError};
 use crate::workflow::{
     Direction, Event, Phase, Plan, PlannedAttempt, Record, StepError, StepState, Undo,
     WorkflowState, plan,
@@ -44,6 +45,7 @@ pub(crate) struct DriverContext {
     /// While true, no attempt begins.
     pub(crate) paused: watch::Receiver<bool>,
     pub(crate) busy: Arc<Busy>,
+    pub(crate) store: Arc<dyn Store>,
     /// Where a workflow goes that was lost before it was durable.
     pub(crate) leftovers: mpsc::UnboundedSender<Leftover>,
 }
@@ -52,6 +54,10 @@ pub(crate) struct DriverContext {
 /// not to be in the journal.
 pub(crate) struct Leftover {
     pub(crate) head: Head,
+    /// The epoch under which it was lost.
+    pub(crate) epoch: Epoch,
+    /// Its records were on their way to the database, where they may arrive for as long as the epoch lasts.
+    pub(crate) undecided: bool,
     pub(crate) state: WorkflowState,
     pub(crate) staged: Vec<Staged>,
 }
@@ -68,6 +74,7 @@ pub(crate) enum Origin {
 
 /// The ends of a workflow's channels that its driver holds.
 pub(crate) struct Ends {
+    pub(crate) resident: Resident,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) stage: watch::Sender<Stage>,
 }
@@ -78,6 +85,16 @@ struct Appending {
     staged: Vec<Staged>,
     /// The state once the entry is durable.
     state: WorkflowState,
+}
+
+/// Whether an earlier life of a workflow, of which nothing is durable by this one, is in the store.
+enum EarlierLife {
+    /// Nobody has asked: there was nothing to undo.
+    Unasked,
+    /// The store is being asked.
+    Asked(BoxFuture<'static, Result<Option<Head>, StoreError>>),
+    /// There is none: what was done may be undone.
+    None,
 }
 
 /// The driver's next step.
@@ -101,9 +118,13 @@ pub(crate) struct Driver {
     inherited: HashSet<(StepIndex, Direction, u32)>,
     /// Steps whose rows are not durable yet: what needs them waits.
     rows_pending: HashSet<StepIndex>,
+    /// Steps whose rows the store refused: their compensation has no rows to take back.
+    rows_never: HashSet<StepIndex>,
     replies: Vec<(u32, oneshot::Sender<Result<View, CommandError>>)>,
+    resident: Resident,
     commands: mpsc::Receiver<Command>,
     stage: watch::Sender<Stage>,
+    earlier_life: EarlierLife,
     /// Turning back because nothing could be attempted, not because something said no.
     unavailable: Option<StepError>,
     busy: bool,
@@ -145,9 +166,12 @@ impl Driver {
             acting: HashSet::new(),
             inherited,
             rows_pending: HashSet::new(),
+            rows_never: HashSet::new(),
             replies: Vec::new(),
+            resident: ends.resident,
             commands: ends.commands,
             stage: ends.stage,
+            earlier_life: EarlierLife::Unasked,
             unavailable: None,
             busy: false,
             gone: false,
@@ -179,6 +203,7 @@ impl Driver {
         };
         self.state = state;
         self.inherited = under_way(&self.state);
+        self.earlier_life = EarlierLife::None;
         let error = StepError::new(
             "start-lost",
             "the node lost its partition while it started this workflow",
@@ -202,8 +227,12 @@ impl Driver {
             match self.advance().await {
                 // A command that came while the workflow settled is heard before it leaves memory.
                 Next::End { remember } => match self.commands.try_recv() {
-                    Ok(command) => self.command(command),
-                    Err(_) => break remember,
+                    Ok(command) => {
+                        self.command(command);
+                        continue;
+                    }
+                    // What another owner may change from now on is not worth remembering.
+                    Err(_) => break remember && !*self.context.closed.borrow(),
                 },
                 Next::Continue => {}
             }
@@ -226,7 +255,7 @@ impl Driver {
             self.context.metrics.settled.add(1);
         }
         self.commands.close();
-        self.context.registry.retire(self.id, remember);
+        self.context.registry.retire(&self.resident, remember);
         while let Ok(command) = self.commands.try_recv() {
             let _gone = command.reply.send(Err(CommandError::Conflict(
                 "the workflow settled at this moment: look at it and decide again".to_owned(),
@@ -248,6 +277,7 @@ impl Driver {
             () = turns_true(&mut self.context.closed) => {}
             Some(ended) = self.attempts.next() => self.attempt_ended(ended),
             result = append_answer(&mut self.appending) => self.appended(result),
+            found = earlier_life(&mut self.earlier_life) => self.earlier_life_found(found),
             Some(command) = self.commands.recv() => self.command(command),
             Ok(()) = self.context.paused.changed() => {}
             () = until_due => {}
@@ -316,7 +346,7 @@ impl Driver {
                 blocked = true;
             } else if self.must_wait_for_journal(&planned) {
                 blocked = true;
-            } else {
+            } else if planned.direction == Direction::Forward || self.may_undo_without_trace() {
                 self.begin(&planned);
             }
         }
@@ -342,6 +372,19 @@ impl Driver {
         }
     }
 
+    /// Whether what was done may be undone: it is durable, or nothing of it ever was. Asks the store if need be.
+    fn may_undo_without_trace(&mut self) -> bool {
+        if self.durable.is_some() || matches!(self.earlier_life, EarlierLife::None) {
+            return true;
+        }
+        if matches!(self.earlier_life, EarlierLife::Unasked) {
+            let (store, ident) = (Arc::clone(&self.context.store), self.id.ident());
+            self.earlier_life =
+                EarlierLife::Asked(Box::pin(async move { store.find(&ident).await }));
+        }
+        false
+    }
+
     fn next_due(&self) -> Option<Timestamp> {
         if *self.context.paused.borrow() {
             return None;
@@ -357,6 +400,9 @@ impl Driver {
 
     /// Pending records go to the journal when something waits for them or nothing else is about to add to them.
     fn should_append(&self, blocked: bool) -> bool {
+        if matches!(self.earlier_life, EarlierLife::Asked(_)) && !blocked {
+            return false;
+        }
         !self.pending.is_empty()
             && self.appending.is_none()
             && (blocked || self.attempts.is_empty())
@@ -387,6 +433,14 @@ async fn append_answer(appending: &mut Option<Appending>) -> Result<(), AppendEr
             .await
             .unwrap_or(Err(AppendError::Lost)),
         None => std::future::pending().await,
+    }
+}
+
+/// The answer of the store about an earlier life; never completes when it is not being asked.
+async fn earlier_life(asked: &mut EarlierLife) -> Result<Option<Head>, StoreError> {
+    match asked {
+        EarlierLife::Asked(answer) => answer.await,
+        EarlierLife::Unasked | EarlierLife::None => std::future::pending().await,
     }
 }
 

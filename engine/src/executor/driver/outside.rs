@@ -1,10 +1,11 @@
 //! How a driver meets the outside: operators' commands, those who wait for the workflow, and its end.
 
-use super::{Driver, Leftover};
+use super::{Driver, EarlierLife, Leftover};
 use crate::engine::{CommandError, View};
 use crate::executor::registry::{Command, Discarded, Stage, Verb};
 use crate::journal::Staged;
-use crate::workflow::{Event, Record, turned_back_because};
+use crate::store::{Head, StoreError};
+use crate::workflow::{Event, Record, StepError, turned_back_because};
 use std::sync::Arc;
 
 impl Driver {
@@ -45,6 +46,30 @@ impl Driver {
         }
     }
 
+    /// The records of these commands won't be written.
+    pub(super) fn refuse_commands(&mut self, why: &str) {
+        for (_, reply) in std::mem::take(&mut self.replies) {
+            let _gone = reply.send(Err(CommandError::Conflict(why.to_owned())));
+        }
+    }
+
+    /// The store has said whether an earlier life of this workflow is durable.
+    pub(super) fn earlier_life_found(&mut self, found: Result<Option<Head>, StoreError>) {
+        self.earlier_life = EarlierLife::Unasked;
+        // What is on its way to the journal meanwhile, or there by now, says more.
+        if self.durable.is_some() || self.appending.is_some() {
+            return;
+        }
+        match found {
+            Ok(Some(head)) if head.id == self.id => self.given_back(Discarded::Exists, Vec::new()),
+            Ok(_) => self.earlier_life = EarlierLife::None,
+            Err(error) => {
+                let error = StepError::caused_by("store-unavailable", &error);
+                self.given_back(Discarded::Unavailable(error), Vec::new());
+            }
+        }
+    }
+
     /// It ended before anything was durable.
     pub(super) fn discard(&mut self) {
         let discarded = match (self.unavailable.take(), turned_back_because(&self.state)) {
@@ -58,9 +83,7 @@ impl Driver {
     /// The journal gave the workflow back, with the records that it did not write. The loop ends at its next turn.
     pub(super) fn given_back(&mut self, why: Discarded, staged: Vec<Staged>) {
         if self.durable.is_none() {
-            if !matches!(why, Discarded::Exists) {
-                self.leave_over(staged);
-            }
+            self.leave_over(staged, matches!(why, Discarded::Undecided));
             self.stage.send_replace(Stage::Discarded(why));
         }
         self.gone = true;
@@ -78,10 +101,12 @@ impl Driver {
     }
 
     /// Hands what may have been done to those who will know whether it is in the journal.
-    pub(super) fn leave_over(&mut self, mut staged: Vec<Staged>) {
+    pub(super) fn leave_over(&mut self, mut staged: Vec<Staged>, undecided: bool) {
         staged.append(&mut self.pending);
         let leftover = Leftover {
             head: self.head.clone(),
+            epoch: self.context.epoch,
+            undecided,
             state: self.state.clone(),
             staged,
         };

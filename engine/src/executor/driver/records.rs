@@ -3,6 +3,8 @@
 use tokio::sync::oneshot;
 
 use super::{Appending, Driver};
+use crate::definition::StepIndex;
+use crate::engine::CommandError;
 use crate::executor::registry::Discarded;
 use crate::journal::{AppendError, Entry, Staged};
 use crate::store::{Change, Head, HeadUpdate, Status};
@@ -86,15 +88,15 @@ impl Driver {
             Err(AppendError::Refused { staged, refusal }) => {
                 self.rows_refused(appending, staged, &refusal);
             }
-            Err(AppendError::Exists) => self.given_back(Discarded::Exists, Vec::new()),
+            Err(AppendError::Exists) => self.given_back(Discarded::Exists, appending.staged),
             Err(AppendError::Poisoned(error)) => self.poisoned(appending, error),
             Err(AppendError::Lost) => self.given_back(Discarded::Lost, appending.staged),
             Err(AppendError::Undecided) => self.given_back(Discarded::Undecided, appending.staged),
         }
     }
 
-    /// A guard in the store said no to one record's rows. That step is refused instead, and everything else that was on its way
-    /// is recorded again as far as it still fits.
+    /// A guard in the store said no to one record's rows. That step is refused instead, after everything else that was on its
+    /// way: what ran meanwhile stays known, and is undone if the refusal turns the workflow back.
     pub(super) fn rows_refused(&mut self, appending: Appending, refused: usize, refusal: &Refusal) {
         let mut again = appending.staged;
         again.append(&mut self.pending);
@@ -113,22 +115,50 @@ impl Driver {
             (None, None) => return,
         };
         self.state = start.expect("it was legal before");
+        let event = again[refused].record.event.clone();
+        if let (Event::StepDone { .. }, Some(step)) = (&event, self.step_of(&event)) {
+            self.rows_never.insert(step);
+        }
         let skip = usize::from(self.durable.is_none());
         for (place, staged) in again.into_iter().enumerate().skip(skip) {
-            if place == refused {
-                self.refuse_instead(staged.record.event, refusal.clone());
-            } else if self.fits(&staged.record.event) {
-                let index = staged
-                    .record
-                    .event
-                    .step()
-                    .and_then(|step| self.state.definition().index_of(step));
-                if !staged.changes.is_empty() {
-                    self.rows_pending.extend(index);
-                }
-                self.record(staged.record.event, staged.changes);
+            if place != refused {
+                self.record_again(staged);
             }
         }
+        self.refuse_instead(event, refusal.clone());
+    }
+
+    /// Records it once more, if it still fits, under the number that it now has.
+    fn record_again(&mut self, mut staged: Staged) {
+        let event = staged.record.event;
+        let reply = self
+            .replies
+            .iter()
+            .position(|(seq, _)| *seq == staged.record.seq);
+        let reply = reply.map(|place| self.replies.swap_remove(place).1);
+        if !self.fits(&event) {
+            if let Some(reply) = reply {
+                let why =
+                    "a step was refused at this moment: look at the workflow and decide again";
+                let _gone = reply.send(Err(CommandError::Conflict(why.to_owned())));
+            }
+            return;
+        }
+        let step = self.step_of(&event);
+        let undone = matches!(event, Event::CompensationDone { .. });
+        if undone && step.is_some_and(|step| self.rows_never.contains(&step)) {
+            staged.changes.clear();
+        }
+        if !staged.changes.is_empty() {
+            self.rows_pending.extend(step);
+        }
+        self.record(event, staged.changes);
+        self.replies
+            .extend(reply.map(|reply| (self.state.seq, reply)));
+    }
+
+    fn step_of(&self, event: &Event) -> Option<StepIndex> {
+        self.state.definition().index_of(event.step()?)
     }
 
     pub(super) fn refuse_instead(&mut self, event: Event, refusal: Refusal) {
@@ -177,6 +207,9 @@ impl Driver {
             Some(durable) => {
                 self.pending.clear();
                 self.rows_pending.clear();
+                self.refuse_commands(
+                    "the store refuses what happens to this workflow: it is parked",
+                );
                 self.state = durable;
                 self.record(Event::Poisoned { error }, Vec::new());
             }

@@ -15,12 +15,15 @@ use crate::store::sql::driver::{
     CONNECT_TIMEOUT, Connection, Driver, DriverError, ErrorKind, MIGRATION_TIMEOUT, Outcome, Role,
     RunError, STATEMENT_TIMEOUT,
 };
-use crate::store::sql::pool::{IDLE_CHECK_AFTER, Pool};
+use crate::store::sql::pool::Pool;
 use crate::store::sql::row::Cell;
 use crate::store::sql::sqlx_glue::{Backend, collect, driver_error};
 
 /// At most so much text is sent in one round trip, also where the server would take more.
 const ROUND_TRIP_BYTES_MAX: usize = 8 << 20;
+
+/// A connection that has waited for longer is asked for a sign of life before it is used.
+const IDLE_CHECK_AFTER: Duration = Duration::from_secs(5);
 
 /// - Strict: a value that does not fit is refused, not bent; the fence relies on it.
 /// - READ COMMITTED: no gap locks between the writers of different partitions.

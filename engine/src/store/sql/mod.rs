@@ -7,9 +7,10 @@
 pub(crate) mod connect;
 pub(crate) mod database;
 pub(crate) mod dialect;
-pub(crate) mod migrate;
+pub(crate) mod migration;
 pub(crate) mod row;
 
+mod migrate;
 mod store;
 
 mod leases;

@@ -9,10 +9,10 @@ use super::connect::ConnectOptions;
 use super::database::SqlDatabase;
 use super::dialect::Dialect;
 use super::driver::{Connection, Driver, DriverError, Outcome, Role, RunError};
-use super::migrate::migrations;
+use super::migration::migrations;
 use super::row::Row;
 use crate::ids::{NodeName, PartitionId, WorkflowId};
-use crate::runtime::{Entropy as _, SeededEntropy, Timestamp};
+use crate::runtime::Timestamp;
 use crate::store::{
     Batch, EventRow, Head, HeadUpdate, Lease, ListCursor, ListFilter, Status, Store,
 };
@@ -256,6 +256,8 @@ async fn no_statement_reads_a_whole_table_on_sqlite() {
 #[cfg(feature = "mysql")]
 #[tokio::test]
 async fn no_statement_reads_a_whole_table_on_mysql() {
+    use crate::runtime::{Entropy as _, SeededEntropy};
+
     let Ok(server) = std::env::var("DATABASE_URL") else {
         assert!(std::env::var("CI").is_err(), "CI needs DATABASE_URL");
         println!("skipped: set DATABASE_URL=mysql://user@host:port/any to run this on MySQL");

@@ -9,8 +9,6 @@ use tokio::time::Instant;
 
 use super::driver::{CONNECT_TIMEOUT, DriverError, ErrorKind};
 
-/// A connection that has waited for longer is asked for a sign of life before it is used.
-pub(crate) const IDLE_CHECK_AFTER: Duration = Duration::from_secs(5);
 /// At most so many connections wait for work; others are closed.
 const IDLE_MAX: usize = 8;
 

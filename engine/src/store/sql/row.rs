@@ -40,7 +40,7 @@ impl Row {
     }
 
     /// How many columns the row has.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "mysql"))]
     pub(crate) const fn len(&self) -> usize {
         self.cells.len()
     }

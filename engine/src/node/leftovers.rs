@@ -1,0 +1,123 @@
+//! Starts that were lost before anyone knew them to be durable, and repeats of a start that turned out to exist elsewhere. What
+//! they did is undone, unless the journal has the workflow and answers for it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::Node;
+use crate::executor::{Leftover, Origin, Seen};
+use crate::ids::WorkflowId;
+use crate::store::{Status, StoreError};
+use crate::workflow::StepState;
+
+/// So many wait at most; beyond that the oldest is left to whoever reconciles the world with the store.
+const LEFTOVERS_MAX: usize = 10_000;
+
+/// Those that are still to be cleared.
+#[derive(Default)]
+pub(super) struct Leftovers(VecDeque<Leftover>);
+
+impl Leftovers {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds one, unless another one says as much.
+    pub(super) fn add(&mut self, leftover: Leftover) {
+        if self.0.iter().any(|known| says_as_much(known, &leftover)) {
+            return;
+        }
+        if self.0.len() >= LEFTOVERS_MAX
+            && let Some(oldest) = self.0.pop_front()
+        {
+            tracing::warn!(workflow.id = %oldest.head.id, "what a lost start did is left to the reconciler");
+        }
+        self.0.push_back(leftover);
+    }
+}
+
+/// Whether clearing `known` clears what `other` did, too.
+fn says_as_much(known: &Leftover, other: &Leftover) -> bool {
+    let attempted = |leftover: &Leftover| -> Vec<bool> {
+        let steps = leftover.state.steps.iter();
+        steps
+            .map(|progress| progress.action != StepState::Untouched)
+            .collect()
+    };
+    let waits_as_long = !other.undecided || (known.undecided && known.epoch >= other.epoch);
+    known.head.id == other.head.id
+        && waits_as_long
+        && attempted(known)
+            .iter()
+            .zip(attempted(other))
+            .all(|(known, other)| *known || !other)
+}
+
+/// What is to be done about a leftover.
+enum Verdict {
+    /// The journal has the workflow, with all that was done.
+    Forget,
+    /// Nobody answers for it.
+    Undo,
+    /// It can't be told yet.
+    Wait,
+}
+
+impl Node {
+    /// Clears what can be cleared now.
+    pub(super) async fn clear(self: &Arc<Self>, leftovers: &mut Leftovers) {
+        for leftover in std::mem::take(&mut leftovers.0) {
+            match self.clear_one(&leftover).await {
+                Ok(true) => {}
+                Ok(false) => leftovers.0.push_back(leftover),
+                Err(error) => {
+                    tracing::debug!(workflow.id = %leftover.head.id, %error, "a lost start is still to be cleared");
+                    leftovers.0.push_back(leftover);
+                }
+            }
+        }
+    }
+
+    /// Undoes a leftover, unless the journal answers for it. `false`: it is to be looked at again.
+    async fn clear_one(self: &Arc<Self>, leftover: &Leftover) -> Result<bool, StoreError> {
+        let id = leftover.head.id;
+        let seen = self.registry.get(&id.ident());
+        // Its client has repeated it, and it goes forward under the same keys: what comes of that is seen later.
+        if seen.as_ref().is_some_and(|resident| resident.is_driven()) {
+            return Ok(false);
+        }
+        let Some(partition) = self.partition(id.partition()) else {
+            return Ok(false);
+        };
+        // Its records may still arrive, until the epoch under which they were sent has passed.
+        if leftover.undecided && partition.lease.epoch <= leftover.epoch {
+            return Ok(false);
+        }
+        match self.verdict(id).await? {
+            Verdict::Forget => return Ok(true),
+            Verdict::Wait => return Ok(false),
+            Verdict::Undo => {}
+        }
+        let (head, state) = (leftover.head.clone(), leftover.state.clone());
+        let origin = Origin::Leftover(leftover.staged.clone());
+        Ok(self
+            .drive(&partition, head, state, origin, &Seen::Exactly(seen), None)
+            .is_ok())
+    }
+
+    async fn verdict(&self, id: WorkflowId) -> Result<Verdict, StoreError> {
+        let Some(head) = self.store.find(&id.ident()).await? else {
+            return Ok(Verdict::Undo);
+        };
+        if head.id != id {
+            // The key's workflow was born elsewhere, and has effects under its own id.
+            return Ok(Verdict::Undo);
+        }
+        Ok(match head.status {
+            Status::Completed => Verdict::Forget,
+            // Whatever was done under its id is to be undone, whether or not its journal knows of it.
+            Status::Compensated => Verdict::Undo,
+            Status::Running | Status::Compensating | Status::Parked => Verdict::Wait,
+        })
+    }
+}

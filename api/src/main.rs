@@ -1,5 +1,7 @@
 //! `holdfast`: the command line in front of everything. Each command has a file; this one only starts it.
 
+#![warn(clippy::unwrap_used)]
+
 mod cli;
 mod config;
 mod exit;

@@ -39,7 +39,7 @@ async fn sigterm_under_load_drains_exits_0_in_time_and_a_restart_goes_on() {
     assert_eq!(report.repeats.violations, Vec::<String>::new());
     assert_eq!(report.purchases.get("gave_up"), None);
     shop.quiet().await;
-    shop.verify().await;
+    shop.verify_in_the_end().await;
     server.process.signal("INT").await;
     let (status, log) = server.process.ended(Duration::from_secs(15)).await;
     assert_eq!(status.code(), Some(0), "{log}");

@@ -110,5 +110,5 @@ async fn everything_is_settled(
         check.checked
     );
     shop.quiet().await;
-    shop.verify().await;
+    shop.verify_in_the_end().await;
 }

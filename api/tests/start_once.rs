@@ -118,7 +118,7 @@ async fn a_repeat_after_a_restart_names_the_same_purchase_and_takes_nothing() {
         }
     }
     shop.quiet().await;
-    shop.verify().await;
+    shop.verify_in_the_end().await;
 }
 
 /// A sale in which one buyer may have several.

@@ -5,7 +5,7 @@
 //! [`journal`] (how events become durable), `executor` (how attempts are carried out), `node` (who owns what),
 //! [`store`] and [`outbox`] (the ports), and [`Engine`], which puts them together.
 
-#![warn(missing_docs)]
+#![warn(clippy::unwrap_used, missing_docs)]
 
 pub mod ids;
 pub mod payload;

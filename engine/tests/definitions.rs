@@ -366,9 +366,9 @@ fn the_hash_changes_with_whatever_a_workflow_in_flight_depends_on() {
     longer.push(spec("e", Retriable, &[]));
     seen.push(hash(longer));
     let mut without_pivot = diamond();
-    without_pivot
-        .iter_mut()
-        .for_each(|step| step.phase = Compensable);
+    for step in &mut without_pivot {
+        step.phase = Compensable;
+    }
     seen.push(hash(without_pivot));
     for (name, version, output, edge) in [
         ("other", 1, Source::Input, false),
@@ -377,9 +377,9 @@ fn the_hash_changes_with_whatever_a_workflow_in_flight_depends_on() {
         ("saga", 1, Source::Input, true),
     ] {
         let mut builder = DefinitionBuilder::new(name, version);
-        diamond().into_iter().for_each(|step| {
+        for step in diamond() {
             builder.step(step);
-        });
+        }
         if edge {
             builder.edge(StepIndex(0), StepIndex(1));
         }

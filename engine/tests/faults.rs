@@ -170,7 +170,7 @@ fn status_of(view: Option<View>) -> Option<Status> {
 async fn settled(site: &Site, life: &Life, id: WorkflowId) -> Option<Status> {
     status_of(
         life.engine
-            .wait(id, site.after(Duration::from_secs(60)))
+            .wait(id, site.after(Duration::from_mins(1)))
             .await
             .unwrap(),
     )
@@ -292,7 +292,7 @@ fn a_workflow_that_the_store_refuses_is_parked_with_the_error_and_goes_on_when_i
         let id = started(site, &life, "k").await;
         let view = life
             .engine
-            .wait(id, site.after(Duration::from_secs(60)))
+            .wait(id, site.after(Duration::from_mins(1)))
             .await
             .unwrap()
             .unwrap();
@@ -603,8 +603,8 @@ fn a_relay_that_is_far_behind_publishes_everything_in_order_when_the_bus_is_back
             counters.commits
         );
         assert_eq!(
-            counters.unpublished as usize,
-            site.store.memory.events().len() - site.bus.acknowledged()
+            counters.unpublished,
+            (site.store.memory.events().len() - site.bus.acknowledged()) as u64
         );
         site.bus.set_fails(0);
         until("everything is published", || {

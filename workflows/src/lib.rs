@@ -1,5 +1,7 @@
 //! What a purchase means: the sagas of a limited drop, the ports they need, and the adapters behind the ports.
 
+#![warn(clippy::unwrap_used)]
+
 pub mod domain;
 pub mod ports;
 

@@ -143,9 +143,7 @@ impl Stage {
     /// The invariants, as the operators' API sees them.
     pub async fn verify(&self) -> Result<Vec<Invariant>, Failure> {
         let url = format!("{}/v1/verify", self.serving.operators_url());
-        let (status, answer) = self
-            .call(self.http.get(url))
-            .await?;
+        let (status, answer) = self.call(self.http.get(url)).await?;
         let invariants = answer["invariants"]
             .as_array()
             .filter(|_| status == StatusCode::OK);

@@ -80,11 +80,12 @@ impl Shop {
         answer.body["token"].as_str().expect("a token").to_owned()
     }
 
-    /// One mug, paid by this token.
+    /// One mug with a coupon, paid by this token.
     pub fn order(&self, payment_token: &str) -> Value {
         json!({
             "sale": self.sale,
             "lines": [{ "product": "mug", "quantity": 1 }],
+            "campaign": self.sale,
             "payment": { "method": "stored", "token": payment_token },
         })
     }
@@ -142,12 +143,13 @@ impl Shop {
         answer.body["workflows"].as_array().expect("a list").clone()
     }
 
-    /// Waits until no workflow is under way.
+    /// Waits until no workflow is under way, not even one of which nothing is durable.
     pub async fn quiet(&self) {
         eventually("no workflow to be under way", || async {
-            let running =
+            let counters = get(&self.http, format!("{}/v1/counters", self.operators)).await;
+            let open =
                 self.workflows("RUNNING").await.len() + self.workflows("COMPENSATING").await.len();
-            (running == 0).then_some(())
+            (open == 0 && counters.body["in_flight"] == 0).then_some(())
         })
         .await;
     }

@@ -35,6 +35,13 @@ pub(crate) struct Committed {
     pub(crate) published_seq: AtomicU64,
 }
 
+impl Committed {
+    /// By this node's clock others may own the partition.
+    pub(crate) fn lease_has_ended(&self, now: Timestamp) -> bool {
+        now.0 >= self.lease_until.load(Ordering::Acquire)
+    }
+}
+
 /// The writer.
 pub(crate) struct Writer {
     pub(crate) runtime: Runtime,
@@ -175,7 +182,7 @@ impl Writer {
                 CommitError::Store(StoreError::Lost { .. }) => may_be_written = true,
                 CommitError::Contended(_) | CommitError::Store(_) => {}
             }
-            if self.runtime.now() >= self.lease_until() {
+            if self.committed.lease_has_ended(self.runtime.now()) {
                 return if may_be_written {
                     Written::Undecided
                 } else {
@@ -239,10 +246,6 @@ impl Writer {
 
     fn published_seq(&self) -> u64 {
         self.committed.published_seq.load(Ordering::Acquire)
-    }
-
-    fn lease_until(&self) -> Timestamp {
-        Timestamp(self.committed.lease_until.load(Ordering::Acquire))
     }
 }
 

@@ -80,10 +80,9 @@ impl Node {
                 &seen,
                 Some(command),
             ) {
-                Ok(()) => return Ok(()),
+                Ok(()) | Err((_, None)) => return Ok(()),
                 // Somebody else was faster: what was read may be old.
                 Err((_, Some(not_taken))) => command = not_taken,
-                Err((_, None)) => return Ok(()),
             }
         }
     }

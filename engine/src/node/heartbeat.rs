@@ -94,7 +94,7 @@ impl Node {
             };
             let left_to_wait = last_at.after(pause).since(self.runtime.now());
             if let Some(Some(leftover)) = self.runtime.within(left_to_wait, left.recv()).await {
-                leftovers.add(leftover);
+                leftovers.add(leftover, self.runtime.now());
                 continue;
             }
             last_at = self.runtime.now();
@@ -133,7 +133,7 @@ impl Node {
             None => tracing::warn!("the leases could not be renewed in time"),
         }
         for partition in &partitions {
-            if self.runtime.now() >= partition.lease_until() {
+            if partition.committed.lease_has_ended(self.runtime.now()) {
                 tracing::warn!(partition.id = %partition.lease.partition, "the lease has run out: everything in it stops");
                 self.close_partition(&partition.lease);
             }

@@ -3,36 +3,51 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Node;
-use crate::executor::{Leftover, Origin, Seen};
+use crate::executor::{Leftover, Origin, Resident, Seen};
 use crate::ids::WorkflowId;
+use crate::runtime::Timestamp;
 use crate::store::{Status, StoreError};
 use crate::workflow::StepState;
 
 /// So many wait at most; beyond that the oldest is left to whoever reconciles the world with the store.
 const LEFTOVERS_MAX: usize = 10_000;
 
-/// Those that are still to be cleared.
+/// The pause before one is looked at again that could not be cleared; it doubles with each time.
+const PAUSE: Duration = Duration::from_millis(500);
+/// The longest such pause.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// Those that are still to be cleared, each with the instant at which it is looked at next.
 #[derive(Default)]
-pub(super) struct Leftovers(VecDeque<Leftover>);
+pub(super) struct Leftovers(VecDeque<(Timestamp, Leftover)>);
 
 impl Leftovers {
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Adds one, unless another one says as much.
-    pub(super) fn add(&mut self, leftover: Leftover) {
-        if self.0.iter().any(|known| says_as_much(known, &leftover)) {
+    /// Adds one to be looked at after its pause, unless another one says as much.
+    pub(super) fn add(&mut self, leftover: Leftover, now: Timestamp) {
+        if self
+            .0
+            .iter()
+            .any(|(_, known)| says_as_much(known, &leftover))
+        {
             return;
         }
         if self.0.len() >= LEFTOVERS_MAX
-            && let Some(oldest) = self.0.pop_front()
+            && let Some((_, oldest)) = self.0.pop_front()
         {
             tracing::warn!(workflow.id = %oldest.head.id, "what a lost start did is left to the reconciler");
         }
-        self.0.push_back(leftover);
+        let pause = match leftover.tries {
+            0 => Duration::ZERO,
+            tries => PAUSE.saturating_mul(1 << tries.min(8)).min(PAUSE_MAX),
+        };
+        self.0.push_back((now.after(pause), leftover));
     }
 }
 
@@ -66,14 +81,19 @@ enum Verdict {
 impl Node {
     /// Clears what can be cleared now.
     pub(super) async fn clear(self: &Arc<Self>, leftovers: &mut Leftovers) {
-        for leftover in std::mem::take(&mut leftovers.0) {
-            match self.clear_one(&leftover).await {
-                Ok(true) => {}
-                Ok(false) => leftovers.0.push_back(leftover),
-                Err(error) => {
-                    tracing::debug!(workflow.id = %leftover.head.id, %error, "a lost start is still to be cleared");
-                    leftovers.0.push_back(leftover);
-                }
+        let now = self.runtime.now();
+        for (look_at, mut leftover) in std::mem::take(&mut leftovers.0) {
+            if look_at > now {
+                leftovers.0.push_back((look_at, leftover));
+                continue;
+            }
+            let cleared = self.clear_one(&leftover).await.unwrap_or_else(|error| {
+                tracing::debug!(workflow.id = %leftover.head.id, %error, "a lost start is still to be cleared");
+                false
+            });
+            if !cleared {
+                leftover.tries += 1;
+                leftovers.add(leftover, now);
             }
         }
     }
@@ -83,7 +103,7 @@ impl Node {
         let id = leftover.head.id;
         let seen = self.registry.get(&id.ident());
         // Its client has repeated it, and it goes forward under the same keys: what comes of that is seen later.
-        if seen.as_ref().is_some_and(|resident| resident.is_driven()) {
+        if seen.as_ref().is_some_and(Resident::is_driven) {
             return Ok(false);
         }
         let Some(partition) = self.partition(id.partition()) else {
@@ -99,7 +119,7 @@ impl Node {
             Verdict::Undo => {}
         }
         let (head, state) = (leftover.head.clone(), leftover.state.clone());
-        let origin = Origin::Leftover(leftover.staged.clone());
+        let origin = Origin::Leftover(Box::new(leftover.clone()));
         Ok(self
             .drive(&partition, head, state, origin, &Seen::Exactly(seen), None)
             .is_ok())

@@ -49,10 +49,6 @@ impl OpenPartition {
         durable.saturating_sub(published)
     }
 
-    pub(super) fn lease_until(&self) -> Timestamp {
-        Timestamp(self.committed.lease_until.load(Ordering::Acquire))
-    }
-
     pub(super) fn extend_lease(&self, until: Timestamp) {
         self.committed.lease_until.store(until.0, Ordering::Release);
     }
@@ -239,6 +235,7 @@ impl Node {
             paused: self.paused.subscribe(),
             busy: Arc::clone(&self.busy),
             store: Arc::clone(&self.store),
+            committed: Arc::clone(&partition.committed),
             leftovers: self.leftovers.clone(),
         }
     }

@@ -314,21 +314,20 @@ impl Life {
             self.world[index].exists = false;
             self.world[index].tombstone = true;
         }
-        self.record(match luck {
-            0..70 => Event::CompensationDone { step, attempt },
-            _ => {
-                let again = attempt < self.attempts_max && luck < 95;
-                let then = if again {
-                    AfterFailure::RetryAt(self.state.at)
-                } else {
-                    AfterFailure::Park
-                };
-                Event::CompensationFailed {
-                    step,
-                    attempt,
-                    error: error(),
-                    then,
-                }
+        self.record(if luck < 70 {
+            Event::CompensationDone { step, attempt }
+        } else {
+            let again = attempt < self.attempts_max && luck < 95;
+            let then = if again {
+                AfterFailure::RetryAt(self.state.at)
+            } else {
+                AfterFailure::Park
+            };
+            Event::CompensationFailed {
+                step,
+                attempt,
+                error: error(),
+                then,
             }
         });
     }

@@ -23,6 +23,10 @@ pub enum Going {
 
 /// What is known about a step.
 #[derive(Clone, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "plain facts, each true by itself"
+)]
 pub struct Facts {
     /// An attempt at the action has begun, or may have.
     pub attempted: bool,
@@ -167,9 +171,9 @@ impl Reference {
                     Phase::Retriable => true,
                 };
                 if no_way_back {
-                    self.park()
+                    self.park();
                 } else {
-                    self.turn_back()
+                    self.turn_back();
                 }
             }
             Event::AttemptFailed {

@@ -42,12 +42,19 @@ impl Dice {
     }
 }
 
-/// The seeds of a test: those given in `FAULTS_SEED` (one) or else `count` from `first`, printed either way.
+/// The seeds of a test: `count` from `first`, or the one in `FAULTS_SEED`, or as many as `FAULTS_COUNT` says; printed either way.
 pub fn seeds(first: u64, count: u64) -> Vec<u64> {
-    let seeds = match std::env::var("FAULTS_SEED").ok() {
-        Some(text) => vec![text.parse().expect("FAULTS_SEED is a number")],
-        None => (first..first + count).collect(),
+    let from_environment = |name: &str| {
+        let text = std::env::var(name).ok()?;
+        Some(
+            text.parse::<u64>()
+                .unwrap_or_else(|_| panic!("{name}={text} is not a number")),
+        )
     };
-    println!("seeds {seeds:?} (one alone: FAULTS_SEED=n)");
+    let seeds: Vec<u64> = match from_environment("FAULTS_SEED") {
+        Some(seed) => vec![seed],
+        None => (first..first + from_environment("FAULTS_COUNT").unwrap_or(count)).collect(),
+    };
+    println!("seeds {seeds:?} (one alone: FAULTS_SEED=n, more: FAULTS_COUNT=n)");
     seeds
 }

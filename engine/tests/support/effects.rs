@@ -12,8 +12,8 @@ use engine::definition::{
 };
 use engine::store::change::ChangeKind;
 use engine::store::{Change, Table, Value};
-use engine::workflow::{Refusal, StepError};
-use engine::{Payload, WorkflowId};
+use engine::workflow::{Direction, Refusal, StepError};
+use engine::{Epoch, Payload, WorkflowId};
 use tokio::task::JoinSet;
 
 use super::dice::Dice;
@@ -41,6 +41,8 @@ pub struct Known {
     pub standing: Standing,
     /// How often the effect came into being.
     pub made: u32,
+    /// The newest epoch under which the action was attempted.
+    pub epoch: Epoch,
     /// The lives that attempted it.
     pub lives: BTreeSet<u32>,
     /// What was asked for under this key, by whom, when it is told.
@@ -188,6 +190,7 @@ impl Effects {
             step: attempt.step.to_string(),
             standing: wanted,
             made: u32::from(wanted == Standing::Held),
+            epoch: attempt.epoch,
             lives: BTreeSet::new(),
             history: Vec::new(),
         });
@@ -203,6 +206,12 @@ impl Effects {
             "{at_ms} ms: {direction:?} {number} under epoch {} by life {life}: {wanted:?}",
             epoch.0
         ));
+        // Whoever lost the partition does not undo what its new owner does under the same key.
+        let stale = *direction == Direction::Backward && *epoch < known.epoch;
+        if stale {
+            return known.standing;
+        }
+        known.epoch = known.epoch.max(*epoch);
         // What was released or refused stays so; what is held can only be released.
         if known.standing == Standing::Held && wanted == Standing::Released {
             known.standing = Standing::Released;
@@ -371,12 +380,11 @@ impl AnyStep for WorldStep {
                 output: Payload::of(&attempt.key()).unwrap(),
                 changes: self.rows(attempt, 1),
             },
-            Some(Standing::Refused) => Probed::NoEffect,
+            None | Some(Standing::Refused) => Probed::NoEffect,
             Some(standing) => match refused::<()>(standing) {
                 Outcome::Refused(refusal) => Probed::Refused(refusal),
                 _ => unreachable!("it is a refusal"),
             },
-            None => Probed::NoEffect,
         }
     }
 

@@ -225,7 +225,7 @@ impl Harness {
     }
 
     pub async fn settled(&self, engine: &Engine, started: &Started) -> View {
-        let deadline = self.runtime.now().after(Duration::from_secs(60));
+        let deadline = self.runtime.now().after(Duration::from_mins(1));
         let view = engine
             .wait(started.view().id, deadline)
             .await

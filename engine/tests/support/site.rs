@@ -182,7 +182,7 @@ impl Site {
         self.until("everything has ended", || self.retry_parked(&life.engine))
             .await;
         // What lost starts left behind is cleared at the node's next pulses.
-        tokio::time::sleep(Duration::from_secs(30)).await;
+        tokio::time::sleep(Duration::from_mins(1)).await;
         self.until("everything has ended again", || {
             self.retry_parked(&life.engine)
         })
@@ -214,7 +214,7 @@ impl Site {
 
     /// Waits, for a bounded time, until `holds`.
     pub async fn until<F: Future<Output = bool>>(&self, what: &str, holds: impl Fn() -> F) {
-        let deadline = self.after(Duration::from_secs(600));
+        let deadline = self.after(Duration::from_mins(10));
         while !holds().await {
             if self.now() > deadline {
                 let open = self
@@ -369,10 +369,10 @@ impl Site {
             let state = states.get(&known.workflow);
             let completed = state.is_some_and(|state| state.status() == Status::Completed);
             if known.standing == Standing::Held && !completed {
-                let status = state.map(WorkflowState::status);
+                let found = state.map(WorkflowState::status);
                 assert!(
                     self.is_excused(known, state),
-                    "{key} is left over: {known:#?}, its workflow is {status:?}: {:#?}",
+                    "{key} is left over: {known:#?}, its workflow is {found:?}: {:#?}",
                     self.journal_of(known.workflow)
                 );
             }

@@ -11,6 +11,11 @@ use super::Settings;
 use super::client::{Answer, CallError, Client, Order, Payment, Purchase};
 use super::report::{Acknowledged, Check, Progress, Report};
 
+/// The refusal of a purchase that was given up before its start was acknowledged.
+const LOST: &str = "released";
+/// Keys that a buyer tries at most.
+const ORDERS_MAX: u32 = 3;
+
 /// One buyer's character, fixed by the crowd's seed and the buyer's number.
 struct Character {
     repeats: bool,
@@ -93,19 +98,9 @@ async fn shop(
     report: &mut Report,
     began: Instant,
 ) -> Result<(), CallError> {
-    let Character {
-        key,
-        order,
-        repeats,
-    } = character;
+    let Character { order, repeats, .. } = character;
     let clicked = Instant::now();
-    let answer = if *repeats {
-        double_click(client, token, character, attempts, report).await?
-    } else {
-        attempts
-            .until_answered(|| client.purchase(token, key, order))
-            .await?
-    };
+    let (key, answer) = ordered(client, token, character, attempts, report).await?;
     match answer {
         Answer::Refused { code, .. } => {
             attempts.progress.refused();
@@ -114,7 +109,7 @@ async fn shop(
             report.count(&code);
         }
         Answer::Purchase(purchase) => {
-            let (token, key, order) = (token.to_owned(), key.clone(), order.clone());
+            let (token, order) = (token.to_owned(), order.clone());
             let start = Acknowledged {
                 id: purchase.id,
                 token,
@@ -132,6 +127,33 @@ async fn shop(
         }
     }
     Ok(())
+}
+
+/// The answer to the order, and the key that it was given under in the end. An order that was lost with the server and
+/// cleared away before its repeat came is answered with `released`: its key is used up, and the buyer takes a new one.
+async fn ordered(
+    client: &Client,
+    token: &str,
+    character: &Character,
+    attempts: &mut Attempts<'_>,
+    report: &mut Report,
+) -> Result<(String, Answer), CallError> {
+    let (mut key, mut orders) = (character.key.clone(), 1);
+    loop {
+        let answer = if character.repeats {
+            double_click(client, token, &key, &character.order, attempts, report).await?
+        } else {
+            attempts
+                .until_answered(|| client.purchase(token, &key, &character.order))
+                .await?
+        };
+        let is_lost = matches!(&answer, Answer::Refused { code, .. } if code == LOST);
+        if !is_lost || orders == ORDERS_MAX {
+            return Ok((key, answer));
+        }
+        key = format!("{}-{orders}", character.key);
+        orders += 1;
+    }
 }
 
 fn note_outcome(
@@ -164,11 +186,11 @@ fn note_outcome(
 async fn double_click(
     client: &Client,
     token: &str,
-    character: &Character,
+    key: &str,
+    order: &Order,
     attempts: &mut Attempts<'_>,
     report: &mut Report,
 ) -> Result<Answer, CallError> {
-    let Character { key, order, .. } = character;
     let mut impatient = Attempts {
         unavailable: 0,
         ..*attempts

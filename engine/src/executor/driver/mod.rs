@@ -19,11 +19,11 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use super::attempt::Ended;
 use super::busy::Busy;
-use super::registry::{Command, Registry, Resident, Stage};
+use super::registry::{Command, Discarded, Registry, Resident, Stage};
 use crate::definition::{Durability, StepIndex};
 use crate::engine::{CommandError, View};
 use crate::ids::{Epoch, WorkflowId};
-use crate::journal::{AppendError, JournalHandle, Staged};
+use crate::journal::{AppendError, Committed, JournalHandle, Staged};
 use crate::metrics::Metrics;
 use crate::runtime::{Runtime, Timestamp};
 use crate::store::{Head, Store, StoreError};
@@ -46,12 +46,14 @@ pub(crate) struct DriverContext {
     pub(crate) paused: watch::Receiver<bool>,
     pub(crate) busy: Arc<Busy>,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) committed: Arc<Committed>,
     /// Where a workflow goes that was lost before it was durable.
     pub(crate) leftovers: mpsc::UnboundedSender<Leftover>,
 }
 
 /// A workflow that lost its partition before anyone knew it to be durable. What it may have done is undone once it is known
 /// not to be in the journal.
+#[derive(Clone)]
 pub(crate) struct Leftover {
     pub(crate) head: Head,
     /// The epoch under which it was lost.
@@ -60,6 +62,8 @@ pub(crate) struct Leftover {
     pub(crate) undecided: bool,
     pub(crate) state: WorkflowState,
     pub(crate) staged: Vec<Staged>,
+    /// How often it was tried to clear it.
+    pub(crate) tries: u32,
 }
 
 /// Where a workflow comes from.
@@ -68,8 +72,8 @@ pub(crate) enum Origin {
     Start(Record),
     /// It was folded from the journal.
     Journal,
-    /// Its start was lost with these records: nothing is durable, and it turns back.
-    Leftover(Vec<Staged>),
+    /// Its start was lost: nothing is durable, and it turns back.
+    Leftover(Box<Leftover>),
 }
 
 /// The ends of a workflow's channels that its driver holds.
@@ -125,6 +129,8 @@ pub(crate) struct Driver {
     commands: mpsc::Receiver<Command>,
     stage: watch::Sender<Stage>,
     earlier_life: EarlierLife,
+    /// What it came from, if it came from a lost start: that is what is left over when it can't be cleared now.
+    leftover: Option<Box<Leftover>>,
     /// Turning back because nothing could be attempted, not because something said no.
     unavailable: Option<StepError>,
     busy: bool,
@@ -142,7 +148,7 @@ impl Driver {
         ends: Ends,
         permit: Option<OwnedSemaphorePermit>,
     ) -> Self {
-        let is_leftover = matches!(origin, Origin::Leftover(_));
+        let mut leftover = None;
         let (durable, inherited, pending) = match origin {
             Origin::Start(record) => {
                 let first = Staged {
@@ -152,7 +158,11 @@ impl Driver {
                 (None, HashSet::new(), vec![first])
             }
             Origin::Journal => (Some(state.clone()), under_way(&state), Vec::new()),
-            Origin::Leftover(staged) => (None, under_way(&state), staged),
+            Origin::Leftover(lost) => {
+                let staged = lost.staged.clone();
+                leftover = Some(lost);
+                (None, under_way(&state), staged)
+            }
         };
         let mut driver = Self {
             context,
@@ -172,12 +182,13 @@ impl Driver {
             commands: ends.commands,
             stage: ends.stage,
             earlier_life: EarlierLife::Unasked,
+            leftover,
             unavailable: None,
             busy: false,
             gone: false,
             _permit: permit,
         };
-        if is_leftover {
+        if driver.leftover.is_some() {
             driver.turn_back_leftover();
         }
         driver
@@ -213,7 +224,11 @@ impl Driver {
             actor: "engine".to_owned(),
             reason: error.message,
         };
-        if self.fits(&event) {
+        let actor = "engine".to_owned();
+        let reason = "what it did is still to be undone".to_owned();
+        let again = Event::RetryRequested { actor, reason };
+        // It may be going back already, or wait for an operator in the middle of that.
+        if let Some(event) = [event, again].into_iter().find(|event| self.fits(event)) {
             self.record(event, Vec::new());
         }
     }
@@ -224,25 +239,21 @@ impl Driver {
             self.publish();
         }
         let remember = loop {
-            match self.advance().await {
-                // A command that came while the workflow settled is heard before it leaves memory.
-                Next::End { remember } => match self.commands.try_recv() {
-                    Ok(command) => {
-                        self.command(command);
-                        continue;
-                    }
-                    // What another owner may change from now on is not worth remembering.
-                    Err(_) => break remember && !*self.context.closed.borrow(),
-                },
-                Next::Continue => {}
-            }
             if *self.context.closed.borrow() {
                 self.partition_lost();
             }
             if self.gone {
                 break false;
             }
-            self.wait().await;
+            match self.advance().await {
+                // A command that came while the workflow settled is heard before it leaves memory.
+                Next::End { remember } => match self.commands.try_recv() {
+                    Ok(command) => self.command(command),
+                    // What another owner may change from now on is not worth remembering.
+                    Err(_) => break remember && !*self.context.closed.borrow(),
+                },
+                Next::Continue => self.wait().await,
+            }
         };
         if self.busy {
             self.context.busy.leave();
@@ -274,6 +285,8 @@ impl Driver {
             }
         };
         tokio::select! {
+            biased;
+            // First of all: once the partition is lost no attempt goes on.
             () = turns_true(&mut self.context.closed) => {}
             Some(ended) = self.attempts.next() => self.attempt_ended(ended),
             result = append_answer(&mut self.appending) => self.appended(result),
@@ -374,7 +387,19 @@ impl Driver {
 
     /// Whether what was done may be undone: it is durable, or nothing of it ever was. Asks the store if need be.
     fn may_undo_without_trace(&mut self) -> bool {
-        if self.durable.is_some() || matches!(self.earlier_life, EarlierLife::None) {
+        if self.durable.is_some() {
+            return true;
+        }
+        // No journal tells us that the partition has a new owner, who may be making the same attempts forward.
+        if self
+            .context
+            .committed
+            .lease_has_ended(self.context.runtime.now())
+        {
+            self.given_back(Discarded::Lost, Vec::new());
+            return false;
+        }
+        if matches!(self.earlier_life, EarlierLife::None) {
             return true;
         }
         if matches!(self.earlier_life, EarlierLife::Unasked) {

@@ -103,12 +103,21 @@ impl Driver {
     /// Hands what may have been done to those who will know whether it is in the journal.
     pub(super) fn leave_over(&mut self, mut staged: Vec<Staged>, undecided: bool) {
         staged.append(&mut self.pending);
-        let leftover = Leftover {
-            head: self.head.clone(),
-            epoch: self.context.epoch,
-            undecided,
-            state: self.state.clone(),
-            staged,
+        let leftover = match self.leftover.take() {
+            Some(leftover) => Leftover {
+                epoch: self.context.epoch,
+                undecided,
+                tries: leftover.tries + 1,
+                ..*leftover
+            },
+            None => Leftover {
+                head: self.head.clone(),
+                epoch: self.context.epoch,
+                undecided,
+                state: self.state.clone(),
+                staged,
+                tries: 0,
+            },
         };
         let _node_is_gone = self.context.leftovers.send(leftover);
     }

@@ -1,10 +1,10 @@
 -- Gives a hold back to the stock.
 --
--- ARGV: operation.
+-- ARGV: operation, forget: 1 when no copy of the operation is on its way any more, so that its key may be used again.
 -- Answers: {released} (also a repeat) | {nothing-held} (refused, or never seen: then a tombstone is written, so that a
 -- late reserve of this operation is refused). What was sold is not released: SOLD.
 
-local operation = ARGV[1]
+local operation, forget = ARGV[1], ARGV[2]
 
 if not redis.call('HGET', META, 'generation') then
   return unavailable()
@@ -38,5 +38,9 @@ end
 if redis.call('HINCRBY', BUYERS, buyer, -units) == 0 then
   redis.call('HDEL', BUYERS, buyer)
 end
-store_outcome(operation, 'released', fingerprint)
+if forget == '1' then
+  redis.call('HDEL', OPERATIONS, operation)
+else
+  store_outcome(operation, 'released', fingerprint)
+end
 return { 'released' }

@@ -1,9 +1,9 @@
 -- Gives a coupon back to its campaign, exactly as it was taken.
 --
--- ARGV: operation.
+-- ARGV: operation, forget: 1 when no copy of the operation is on its way any more, so that its key may be used again.
 -- Answers as release.lua: {released} | {nothing-held}. A used coupon is not given back: USED.
 
-local operation = ARGV[1]
+local operation, forget = ARGV[1], ARGV[2]
 
 if not redis.call('HGET', META, 'generation') then
   return unavailable()
@@ -30,5 +30,9 @@ end
 
 redis.call('HINCRBY', CAMPAIGNS, campaign .. ':issued', -1)
 redis.call('HDEL', CLAIMS, campaign .. ':' .. buyer)
-store_outcome(operation, 'released', fingerprint)
+if forget == '1' then
+  redis.call('HDEL', OPERATIONS, operation)
+else
+  store_outcome(operation, 'released', fingerprint)
+end
 return { 'released' }

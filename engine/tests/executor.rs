@@ -64,6 +64,7 @@ async fn a_refusal_before_anything_is_durable_leaves_no_trace() {
     let refused = harness.run(&engine, "k").await;
     assert!(matches!(refused, Err(StartError::Refused(refusal)) if refusal.code == "sold-out"));
     assert_eq!(harness.world.log(), ["a", "b", "undo a"]);
+    assert_eq!(harness.world.forgotten(), ["a"]);
     assert_eq!(
         (harness.store.workflows(), harness.store.events().len()),
         (0, 0)
@@ -101,6 +102,10 @@ async fn a_refusal_is_compensated_in_reverse_order() {
     let view = harness.run(&engine, "k").await.unwrap();
     assert_eq!(status(&view), (Status::Compensated, Some("declined")));
     assert_eq!(harness.world.log(), ["a", "b", "pivot", "undo b", "undo a"]);
+    assert!(
+        harness.world.forgotten().is_empty(),
+        "durable work is undone by key, for ever"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use engine::store::Status;
-use engine::{CommandError, StartError, Started, Timestamp, View, WorkflowId};
+use engine::{CommandError, StartError, Started, View, WorkflowId};
 use support::dice::seeds;
 use support::effects::{Ahead, Temper};
 use support::flaky::{Next, Trouble};
@@ -329,6 +329,30 @@ fn a_repeat_that_is_born_in_another_partition_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_workflow_is_taken_over_although_a_repeat_of_its_start_is_under_way() {
+    quiet(Ahead::First, async |site| {
+        let one = site.open("one").await;
+        site.effects.hang("pivot");
+        let id = started(site, &one, "k").await;
+        let two = site.open("two").await;
+        site.kill(&one);
+        // From now until the take-over its client repeats the start at the other node, where it is born elsewhere.
+        site.effects.slow("b", Duration::from_millis(900));
+        let taken_over = site.after(Duration::from_secs(20));
+        while site.now() < taken_over {
+            match site.start(&two.engine, "k").await {
+                Ok(again) => assert!(matches!(again, Started::Existing(_)), "{again:?}"),
+                // What the last repeat did is being undone.
+                Err(error) => assert!(matches!(error, StartError::Unavailable(_)), "{error:?}"),
+            }
+        }
+        site.effects.calm();
+        assert_eq!(settled(site, &two, id).await, Some(Status::Completed));
+        two
+    });
+}
+
+#[test]
 fn open_workflows_go_on_when_their_node_loses_its_partitions_and_gets_them_back() {
     for ahead in [Ahead::Nothing, Ahead::First] {
         quiet(ahead, async |site| {
@@ -351,25 +375,70 @@ fn open_workflows_go_on_when_their_node_loses_its_partitions_and_gets_them_back(
 }
 
 #[test]
-fn a_partition_that_was_taken_back_stays_open() {
+fn a_workflow_has_one_driver_also_when_its_partition_comes_back_before_the_last_one_has_ended() {
+    quiet(Ahead::First, async |site| {
+        let life = site.open("test").await;
+        site.effects.hang("pivot");
+        let id = started(site, &life, "k").await;
+        until("the pivot is attempted", || {
+            site.effects.attempts_at("pivot") > 0
+        })
+        .await;
+        // No await of the node gives the old driver a chance to run.
+        site.store.set_instant(true);
+        let thief = site.open("test").await;
+        site.kill(&thief);
+        let before = site.effects.attempts_at("pivot");
+        until("it is attempted under the new epoch", || {
+            site.effects.attempts_at("pivot") > before
+        })
+        .await;
+        site.effects.calm();
+        let refused = life.engine.compensate(id, "ann", "a mistake").await;
+        assert!(
+            matches!(refused, Err(CommandError::Conflict(_))),
+            "{refused:?}"
+        );
+        assert_eq!(life.engine.counters().in_flight, 1, "one driver");
+        assert_eq!(settled(site, &life, id).await, Some(Status::Completed));
+        life
+    });
+}
+
+#[test]
+fn a_writer_that_ends_late_does_not_close_the_partition_that_was_taken_back() {
     on_paused_time(async {
         let mut site = Site::new(1, QUIET);
         site.settings.partitions = 1;
         let life = site.open("test").await;
-        let thief = site.open("test").await;
         for key in 0..20 {
-            drop(site.start(&life.engine, &format!("k{key}")).await);
+            started(&site, &life, &format!("k{key}")).await;
         }
+        until("all has ended and is published", || {
+            let counters = life.engine.counters();
+            counters.in_flight == 0 && counters.unpublished == 0
+        })
+        .await;
+        // The old writer is in the middle of writing the watermark when it loses the partition, and hears of it seconds later.
+        site.store
+            .next("committing a batch", [Next::Slow(Duration::from_secs(9))]);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let thief = site.open("test").await;
         site.kill(&thief);
         until("the loss is noticed", || !life.engine.is_serving()).await;
         until("it serves again", || life.engine.is_serving()).await;
-        for key in 20..400 {
+        let epoch_passed = site.after(Duration::from_secs(12));
+        for key in 20.. {
             let started = site.start(&life.engine, &format!("k{key}")).await;
             assert!(
                 started.is_ok(),
                 "nobody else wants the partition: {started:?}"
             );
+            if site.now() > epoch_passed {
+                break;
+            }
         }
+        assert_eq!(life.engine.counters().fenced, 1, "the old writer");
         site.settle(&life).await;
         site.check().await;
     });
@@ -525,24 +594,30 @@ fn a_recovery_that_takes_longer_than_a_lease_keeps_it() {
 }
 
 #[test]
-fn a_batch_that_arrives_after_its_workflow_was_given_up_changes_nothing() {
-    for after_ms in [10_500, 11_000, 12_000, 14_000] {
+fn a_batch_that_arrives_when_its_writer_has_given_up_is_found_or_comes_too_late() {
+    for (arrives_ms, is_found) in [
+        (6_000, true),
+        (9_000, true),
+        (13_000, false),
+        (20_000, false),
+    ] {
         quiet(Ahead::First, async |site| {
             let life = site.open("test").await;
             site.loses_partitions(&life);
-            site.store.next(
-                "committing a batch",
-                [Next::ArrivesLate(Duration::from_millis(after_ms))],
-            );
+            let late = Next::ArrivesLate(Duration::from_millis(arrives_ms));
+            site.store.next("committing a batch", [late]);
             site.store.set_positions_down(true);
+            site.store
+                .next("renewing leases", [Next::Fails, Next::Fails, Next::Fails]);
             let undecided = site.start(&life.engine, "k").await;
-            assert!(undecided.is_err(), "{undecided:?}");
-            until("the partition is lost", || {
-                !life.engine.is_serving() || site.now() > Timestamp(1_000_012_000_000)
-            })
-            .await;
+            assert!(
+                matches!(undecided, Err(StartError::Undecided(_))),
+                "{undecided:?}"
+            );
+            until("the lease has run out", || !life.engine.is_serving()).await;
             site.store.set_positions_down(false);
-            tokio::time::sleep(Duration::from_secs(10)).await;
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            assert_eq!(site.heads().await.len(), usize::from(is_found));
             life
         });
     }

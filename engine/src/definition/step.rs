@@ -100,6 +100,10 @@ pub struct Attempt {
     pub number: u32,
     /// The epoch under which the partition is owned.
     pub epoch: Epoch,
+    /// For a compensation: the workflow is being discarded before anything of it was durable, and its only attempt at the action
+    /// is known to be over. So nothing is on its way any more, and the other side may forget that there was an attempt, instead
+    /// of refusing this key for ever.
+    pub forget: bool,
 }
 
 impl Attempt {

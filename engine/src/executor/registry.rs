@@ -83,7 +83,7 @@ impl Resident {
 pub(crate) enum Seen {
     /// This, or nothing.
     Exactly(Option<Resident>),
-    /// It does not matter: nobody else can have changed the workflow meanwhile.
+    /// It does not matter: the workflow was found in a journal that nobody else can have written meanwhile.
     Whatever,
 }
 
@@ -135,6 +135,8 @@ impl Registry {
         let mut residents = self.lock();
         let ident = resident.id.ident();
         match (residents.by_ident.get(&ident), seen) {
+            // A repeat of its start, born in another partition, is about to find out that it is one: it gives way.
+            (Some(now), Seen::Whatever) if now.id != resident.id => {}
             (Some(now), _) if now.is_driven() => return Err(NotRevived::Driven),
             (Some(now), Seen::Exactly(seen)) if !seen.as_ref().is_some_and(|seen| seen.is(now)) => {
                 return Err(NotRevived::Stale);

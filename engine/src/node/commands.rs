@@ -49,12 +49,9 @@ impl Node {
     ) -> Result<(), CommandError> {
         loop {
             let seen = self.registry.get(&id.ident());
-            if let Some(resident) = seen.as_ref().filter(|resident| resident.is_driven()) {
-                return if resident.id == id {
-                    send(resident, command).await
-                } else {
-                    Err(CommandError::NotFound(id))
-                };
+            let driven = |resident: &&Resident| resident.is_driven() && resident.id == id;
+            if let Some(resident) = seen.as_ref().filter(driven) {
+                return send(resident, command).await;
             }
             let found = self.store.find(&id.ident()).await?;
             let head = found

@@ -101,12 +101,7 @@ impl Relay {
             .events_after(self.partition, published, limit)
             .await
         {
-            Ok(mut events) => {
-                // What is beyond is somebody else's: the partition has another owner, and we are about to hear of it.
-                let durable = self.durable_seq();
-                events.retain(|event| event.partition_seq <= durable);
-                events
-            }
+            Ok(events) => events,
             Err(error) => {
                 tracing::warn!(partition.id = %self.partition, %error, "the relay can't read the journal");
                 self.runtime.sleep(RETRY_PAUSE_MAX).await;

@@ -66,6 +66,8 @@ struct Shared {
     next: HashMap<&'static str, VecDeque<Next>>,
     trouble: Trouble,
     down: bool,
+    /// Answers come at once, without a chance for anybody else to run.
+    instant: bool,
     /// Nobody is told where a journal stands.
     positions_down: bool,
     /// How often the journal of a partition was opened: a batch that was sent before is refused from then on.
@@ -110,6 +112,11 @@ impl FlakyStore {
 
     pub fn set_down(&self, down: bool) {
         self.shared.lock().unwrap().down = down;
+    }
+
+    /// Whether answers come at once, without a chance for anybody else to run.
+    pub fn set_instant(&self, instant: bool) {
+        self.shared.lock().unwrap().instant = instant;
     }
 
     pub fn set_positions_down(&self, down: bool) {
@@ -177,6 +184,9 @@ impl FlakyStore {
     }
 
     async fn take_time(&self, doing: &str) {
+        if self.shared.lock().unwrap().instant {
+            return;
+        }
         let slow = self.dice.chance(&format!("{doing} slow"), 20);
         let wait_ms = self
             .dice

@@ -46,6 +46,7 @@ pub struct World(Arc<Mutex<WorldInner>>);
 struct WorldInner {
     scripts: HashMap<String, Vec<Script>>,
     log: Vec<String>,
+    forgotten: Vec<&'static str>,
 }
 
 impl World {
@@ -63,6 +64,11 @@ impl World {
     /// What was attempted, in order: `step` and `undo step`.
     pub fn log(&self) -> Vec<String> {
         self.0.lock().unwrap().log.clone()
+    }
+
+    /// The steps whose compensation was told that the world may forget the attempt.
+    pub fn forgotten(&self) -> Vec<&'static str> {
+        self.0.lock().unwrap().forgotten.clone()
     }
 
     fn next(&self, name: &str) -> Script {
@@ -121,7 +127,10 @@ impl Action for Scripted {
 }
 
 impl Compensable for Scripted {
-    async fn compensate(&self, _: &Attempt, _: u32, output: Option<u32>) -> Outcome<()> {
+    async fn compensate(&self, attempt: &Attempt, _: u32, output: Option<u32>) -> Outcome<()> {
+        if attempt.forget {
+            self.world.0.lock().unwrap().forgotten.push(self.name);
+        }
         let name = match output {
             Some(_) => format!("undo {}", self.name),
             None => format!("undo {}?", self.name),

@@ -100,6 +100,7 @@ impl Compensable for CouponClaim {
         let release = ReleaseRequest {
             sale: request.sale.clone(),
             operation,
+            forget: attempt.forget,
         };
         match self.gate.reservations.release_claim(&release).await {
             // Whether it had been claimed or not: it is free now. The rows are there just when the output is.

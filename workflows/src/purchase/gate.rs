@@ -1,6 +1,5 @@
 //! How the steps talk to the gate: the keys of their operations, and what its errors mean for an attempt.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,16 +81,11 @@ pub fn coupon_operation(workflow: WorkflowId) -> OperationKey {
     operation(workflow, CouponClaim::NAME)
 }
 
-/// `<ident>/<step>`: without the partition, so that a repeated start meets its own operation wherever it is made.
+/// `<workflow>/<step>`. A repeat of a start that is born in another partition has keys of its own: undoing what it did never
+/// touches what the first one holds.
 fn operation(workflow: WorkflowId, step: &str) -> OperationKey {
-    let mut key = String::with_capacity(40);
-    for byte in workflow.ident() {
-        // Writing to a string can't fail.
-        let _ = write!(key, "{byte:02x}");
-    }
-    key.push('/');
-    key.push_str(step);
-    OperationKey::parse(key).expect("24 digits, a slash and a short step name")
+    OperationKey::parse(format!("{workflow}/{step}"))
+        .expect("36 digits, a slash and a short step name")
 }
 
 /// What an attempt that was made again says about the ones before it.

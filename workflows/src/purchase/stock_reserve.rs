@@ -95,6 +95,7 @@ impl Compensable for StockReserve {
         let release = ReleaseRequest {
             sale: request.sale.clone(),
             operation,
+            forget: attempt.forget,
         };
         match self.gate.reservations.release(&release).await {
             // Whether it had been held or not: it is free now. The rows are there just when the output is: a hold that the

@@ -132,6 +132,7 @@ pub async fn remember_ended(
                 Some(ReleaseRequest {
                     sale: sale.clone(),
                     operation: stock_operation(head.id),
+                    forget: false,
                 })
             });
             // Nothing is held under these keys: the release leaves a tombstone.

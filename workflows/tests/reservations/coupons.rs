@@ -167,3 +167,22 @@ async fn a_refused_claim_says_whether_the_buyer_has_something_of_the_sale() {
     );
     pair.finish().await;
 }
+
+#[tokio::test]
+async fn a_forgotten_claim_leaves_nothing_and_its_key_can_be_used_again() {
+    let pair = Pair::with(small_sale()).await;
+    let before = pair.embedded_dump().await;
+    let claim = pair.claim_request("w1/coupon", "ann", "early");
+    for _ in 0..2 {
+        assert_eq!(pair.claim(&claim).await, Ok(ClaimReply::Held));
+        let forgotten = pair.forget_claim("w1/coupon").await;
+        assert_eq!(forgotten, Ok(ReleaseReply::Released));
+        assert_eq!(pair.embedded_dump().await, before);
+    }
+    // What is not held may still be on its way: that is remembered all the same.
+    let nothing = pair.forget_claim("w1/coupon").await;
+    assert_eq!(nothing, Ok(ReleaseReply::NothingHeld));
+    let late = pair.claim(&claim).await;
+    assert_eq!(late, claim_refused(ClaimRefusal::Released, false));
+    pair.finish().await;
+}

@@ -159,6 +159,24 @@ impl Pair {
             .await
     }
 
+    pub async fn forget(&self, operation: &str) -> Outcome<ReleaseReply> {
+        let request = ReleaseRequest {
+            forget: true,
+            ..self.release_request(operation)
+        };
+        self.both(async |adapter| adapter.release(&request).await)
+            .await
+    }
+
+    pub async fn forget_claim(&self, operation: &str) -> Outcome<ReleaseReply> {
+        let request = ReleaseRequest {
+            forget: true,
+            ..self.release_request(operation)
+        };
+        self.both(async |adapter| adapter.release_claim(&request).await)
+            .await
+    }
+
     pub async fn rebuild(&self, snapshot: SaleSnapshot) -> Outcome<()> {
         let snapshot = SaleSnapshot {
             sale: self.sale.clone(),
@@ -213,6 +231,7 @@ impl Pair {
         ReleaseRequest {
             sale: self.sale.clone(),
             operation: operation(name),
+            forget: false,
         }
     }
 

@@ -224,3 +224,21 @@ async fn a_confirmation_sells_what_is_held_once_and_for_good() {
     );
     pair.finish().await;
 }
+
+#[tokio::test]
+async fn a_forgotten_hold_leaves_nothing_and_its_key_can_be_used_again() {
+    let pair = Pair::with(small_sale()).await;
+    let before = pair.embedded_dump().await;
+    let reserve = pair.reserve_request("w1/stock", "ann", &[("tee", 2)]);
+    for _ in 0..2 {
+        assert_eq!(pair.reserve(&reserve).await, Ok(ReserveReply::Held));
+        assert_eq!(pair.forget("w1/stock").await, Ok(ReleaseReply::Released));
+        assert_eq!(pair.embedded_dump().await, before);
+    }
+    // What is not held may still be on its way: that is remembered all the same.
+    let nothing = pair.forget("w1/stock").await;
+    assert_eq!(nothing, Ok(ReleaseReply::NothingHeld));
+    let late = pair.reserve(&reserve).await;
+    assert_eq!(late, reserve_refused(ReserveRefusal::Released, false));
+    pair.finish().await;
+}

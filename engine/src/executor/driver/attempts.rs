@@ -24,6 +24,11 @@ impl Driver {
             (Direction::Backward, StepState::Done { output, .. }) => Some(output.clone()),
             _ => None,
         };
+        let only_attempt = matches!(
+            self.state.steps[planned.step.0].action,
+            StepState::Done { attempt: 1, .. }
+        );
+        let nothing_is_durable = self.durable.is_none() && self.appending.is_none();
         let key = (planned.step, planned.direction, planned.number);
         let work = Work {
             runtime: self.context.runtime.clone(),
@@ -35,6 +40,9 @@ impl Driver {
                 direction: planned.direction,
                 number: planned.number,
                 epoch: self.context.epoch,
+                forget: planned.direction == Direction::Backward
+                    && only_attempt
+                    && nothing_is_durable,
             },
             inputs: inputs.expect("a step is attempted only when what it needs is done"),
             output,

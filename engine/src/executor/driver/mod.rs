@@ -195,15 +195,20 @@ impl Driver {
     }
 
     /// A lost start turns back: nothing of it is durable, and what it did must be undone. Steps behind a barrier have not
-    /// begun, whatever their intent says.
+    /// begun, whatever their intent says; if one was undone all the same, its records say so.
     fn turn_back_leftover(&mut self) {
         let definition = Arc::clone(self.state.definition());
+        let told: HashSet<StepIndex> = self
+            .pending
+            .iter()
+            .filter_map(|staged| definition.index_of(staged.record.event.step()?))
+            .collect();
         for staged in &mut self.pending {
             staged.record.starts.retain(|intent| {
-                let step = definition
-                    .index_of(&intent.step)
-                    .map(|index| definition.step(index));
-                step.is_some_and(|step| step.policy.durability == Durability::Replayable)
+                definition.index_of(&intent.step).is_some_and(|index| {
+                    let durability = definition.step(index).policy.durability;
+                    durability == Durability::Replayable || told.contains(&index)
+                })
             });
         }
         let records = self.pending.iter().map(|staged| &staged.record);

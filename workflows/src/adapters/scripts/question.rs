@@ -36,7 +36,7 @@ pub fn release(script: Script, request: &ReleaseRequest) -> Call {
     Call::new(
         script,
         &request.sale,
-        vec![request.operation.as_str().to_owned()],
+        vec![request.operation.as_str().to_owned(), flag(request.forget)],
     )
 }
 

@@ -182,4 +182,7 @@ pub struct ReleaseRequest {
     pub sale: SaleId,
     /// The operation to undo.
     pub operation: OperationKey,
+    /// No copy of the operation is on its way any more: what it held is given back, and the key may be used again. Otherwise the
+    /// release is remembered, and a late copy is refused. What was never held is always remembered.
+    pub forget: bool,
 }

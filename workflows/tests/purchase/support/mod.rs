@@ -87,6 +87,7 @@ pub fn attempt(purchase: u8, step: &str, number: u32) -> Attempt {
         direction: Direction::Forward,
         number,
         epoch: Epoch(1),
+        forget: false,
     }
 }
 

@@ -82,9 +82,10 @@ struct Inner {
     /// What attempts at these steps do until it is calm.
     set: BTreeMap<&'static str, Set>,
     attempts: BTreeMap<String, usize>,
+    epochs: BTreeMap<String, Epoch>,
 }
 
-/// What a test has set for a step's action.
+/// What a test has set for a step's attempts.
 #[derive(Clone, Copy)]
 enum Set {
     Hangs,
@@ -111,6 +112,7 @@ impl Effects {
             calm: false,
             set: BTreeMap::new(),
             attempts: BTreeMap::new(),
+            epochs: BTreeMap::new(),
         };
         Self {
             inner: Arc::new(Mutex::new(inner)),
@@ -128,7 +130,7 @@ impl Effects {
         inner.set.clear();
     }
 
-    /// Attempts at this step don't end.
+    /// Attempts at this step (or `undo` and a step) don't end.
     pub fn hang(&self, step: &'static str) {
         self.inner.lock().unwrap().set.insert(step, Set::Hangs);
     }
@@ -156,7 +158,7 @@ impl Effects {
             .insert(step, Set::Slow(takes));
     }
 
-    /// How many attempts at this step's action have begun.
+    /// How many attempts at this step (or `undo` and a step) have begun.
     pub fn attempts_at(&self, step: &str) -> usize {
         self.inner
             .lock()
@@ -167,10 +169,20 @@ impl Effects {
             .unwrap_or(0)
     }
 
-    fn begin(&self, step: &str) -> Option<Set> {
+    /// The epoch under which an attempt at this step's action last began.
+    pub fn epoch_at(&self, step: &str) -> Option<Epoch> {
+        self.inner.lock().unwrap().epochs.get(step).copied()
+    }
+
+    fn begin(&self, attempt: &Attempt) -> Option<Set> {
+        let name = match attempt.direction {
+            Direction::Forward => attempt.step.to_string(),
+            Direction::Backward => format!("undo {}", attempt.step),
+        };
         let mut inner = self.inner.lock().unwrap();
-        *inner.attempts.entry(step.to_owned()).or_default() += 1;
-        inner.set.get(step).copied()
+        *inner.attempts.entry(name.clone()).or_default() += 1;
+        inner.epochs.insert(name.clone(), attempt.epoch);
+        inner.set.get(name.as_str()).copied()
     }
 
     pub fn known(&self) -> BTreeMap<String, Known> {
@@ -322,7 +334,7 @@ fn error() -> StepError {
 #[async_trait]
 impl AnyStep for WorldStep {
     async fn act(&self, attempt: &Attempt, _: &[Payload]) -> Outcome<Payload> {
-        match self.effects.begin(&attempt.step) {
+        match self.effects.begin(attempt) {
             Some(Set::Hangs) => return fail(Mood::Hang).await,
             Some(Set::CannotBeAttempted) => return Outcome::retry(error()),
             Some(Set::Refuses) => return refused(Standing::Refused),
@@ -394,6 +406,13 @@ impl AnyStep for WorldStep {
         _: &[Payload],
         output: Option<&Payload>,
     ) -> Outcome<()> {
+        match self.effects.begin(attempt) {
+            Some(Set::Hangs) => return fail(Mood::Hang).await,
+            Some(Set::CannotBeAttempted) => return Outcome::retry(error()),
+            Some(Set::Refuses) => return refused(Standing::Refused),
+            Some(Set::Slow(takes)) => tokio::time::sleep(takes).await,
+            None => {}
+        }
         let what = format!("undo {}", attempt.key());
         let mood = self.mood(&what, self.effects.temper().undo_refused);
         self.take_time(&what).await;

@@ -88,18 +88,21 @@ impl StepError {
     /// An error of this class whose message is the error and its causes, joined by `: `.
     #[must_use]
     pub fn caused_by(class: impl Into<String>, error: &dyn std::error::Error) -> Self {
-        let mut message = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            message.push_str(": ");
-            message.push_str(&error.to_string());
-            cause = error.source();
-        }
-        Self {
-            class: class.into(),
-            message,
-        }
+        Self::new(class, with_causes(error))
     }
+}
+
+/// The error and its causes, joined by `: `.
+#[must_use]
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }
 
 impl fmt::Display for StepError {

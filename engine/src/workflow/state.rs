@@ -248,11 +248,7 @@ impl WorkflowState {
     /// The output of a step that is done.
     #[must_use]
     pub fn output_of(&self, step: &str) -> Option<&Payload> {
-        let index = self.definition.index_of(step)?;
-        match &self.steps[index.0].action {
-            StepState::Done { output, .. } => Some(output),
-            _ => None,
-        }
+        self.value_of(Source::Step(self.definition.index_of(step)?))
     }
 
     /// The value of a source; `None` when that step is not done.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use engine::store::{SqlDatabase, StoreError};
+use engine::workflow::event::with_causes;
 use engine::{Engine, Runtime, Timestamp};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -215,7 +216,7 @@ impl Watch {
     fn tell(&self, checked: Result<(), GateError>) {
         let state = match checked {
             Ok(()) => GateState::Open,
-            Err(error) => GateState::Closed(in_words(&error)),
+            Err(error) => GateState::Closed(with_causes(&error)),
         };
         self.told.send_if_modified(|told| {
             let changed = *told != state;
@@ -329,7 +330,7 @@ impl Watch {
             match loaded {
                 Ok(()) => {}
                 Err(error @ RebuildError::Reservations(ReservationError::Misuse(_))) => {
-                    tracing::error!(sale = %name, error = %in_words(&error), "a sale can't be loaded");
+                    tracing::error!(sale = %name, error = %with_causes(&error), "a sale can't be loaded");
                     failed = Some(error);
                 }
                 Err(error) => return Err(error.into()),
@@ -365,16 +366,4 @@ impl Watch {
             Seeded::Unchanged => Ok(()),
         }
     }
-}
-
-/// The error and its causes.
-fn in_words(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        words.push_str(": ");
-        words.push_str(&error.to_string());
-        cause = error.source();
-    }
-    words
 }

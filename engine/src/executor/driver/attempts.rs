@@ -28,7 +28,6 @@ impl Driver {
             self.state.steps[planned.step.0].action,
             StepState::Done { attempt: 1, .. }
         );
-        let nothing_is_durable = self.durable.is_none() && self.appending.is_none();
         let key = (planned.step, planned.direction, planned.number);
         let work = Work {
             runtime: self.context.runtime.clone(),
@@ -42,7 +41,7 @@ impl Driver {
                 epoch: self.context.epoch,
                 forget: planned.direction == Direction::Backward
                     && only_attempt
-                    && nothing_is_durable,
+                    && self.is_volatile(),
             },
             inputs: inputs.expect("a step is attempted only when what it needs is done"),
             output,
@@ -122,8 +121,7 @@ impl Driver {
             }
             Outcome::Retry { error, after } => {
                 let failure = Failure::NoEffect;
-                let nothing_is_durable = self.durable.is_none() && self.appending.is_none();
-                let then = if nothing_is_durable && self.may_turn_back(ended.step) {
+                let then = if self.is_volatile() && self.may_turn_back(ended.step) {
                     self.unavailable.get_or_insert(error.clone());
                     AfterFailure::TurnBack
                 } else {

@@ -379,7 +379,7 @@ impl Driver {
         let node = self.state.definition().step(planned.step);
         match planned.direction {
             // What was never durable is undone without a trace; what is durable turns back durably first.
-            Direction::Backward => self.durable.is_some() || self.appending.is_some(),
+            Direction::Backward => !self.is_volatile(),
             Direction::Forward => {
                 node.policy.durability == Durability::Barrier
                     || node
@@ -436,6 +436,11 @@ impl Driver {
         !self.pending.is_empty()
             && self.appending.is_none()
             && (blocked || self.attempts.is_empty())
+    }
+
+    /// Nothing of the workflow is durable, nor on its way to be.
+    fn is_volatile(&self) -> bool {
+        self.durable.is_none() && self.appending.is_none()
     }
 
     fn note_busy(&mut self) {

@@ -57,7 +57,7 @@ impl Driver {
     pub(super) fn earlier_life_found(&mut self, found: Result<Option<Head>, StoreError>) {
         self.earlier_life = EarlierLife::Unasked;
         // What is on its way to the journal meanwhile, or there by now, says more.
-        if self.durable.is_some() || self.appending.is_some() {
+        if !self.is_volatile() {
             return;
         }
         match found {

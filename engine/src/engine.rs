@@ -4,14 +4,16 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::command::Command;
 use crate::definition::Definition;
-use crate::executor::Verb;
 use crate::ids::{NodeName, WorkflowId};
 use crate::node::Node;
 use crate::outbox::EventBus;
 use crate::payload::Payload;
 use crate::runtime::{Runtime, Timestamp};
-use crate::store::{Head, ListFilter, Page, Status, Store, StoreError};
+use crate::store::{
+    CommandId, CommandRow, CommandState, Head, ListFilter, Page, Status, Store, StoreError,
+};
 use crate::workflow::{Record, Refusal, StepError, WorkflowState};
 
 /// How much a node takes on.
@@ -29,6 +31,8 @@ pub struct Settings {
     pub batch_entries_max: usize,
     /// A start that is not durable after this long is [`StartError::Undecided`].
     pub start_timeout: Duration,
+    /// A workflow that has nothing to do for longer than this leaves memory.
+    pub rest_after: Duration,
 }
 
 impl Default for Settings {
@@ -40,6 +44,7 @@ impl Default for Settings {
             in_flight_max: 4096,
             batch_entries_max: 512,
             start_timeout: Duration::from_secs(5),
+            rest_after: Duration::from_secs(1),
         }
     }
 }
@@ -127,6 +132,9 @@ pub enum StartError {
     /// This program has no saga of that name.
     #[error("there is no saga `{0}`")]
     UnknownDefinition(String),
+    /// The saga's first wait can't read the input.
+    #[error("the input does not fit the saga: {0}")]
+    Input(String),
     /// The store failed while the key was looked up.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -147,14 +155,11 @@ impl View {
     /// Nothing more will happen by itself: it has ended or waits for an operator.
     #[must_use]
     pub const fn is_settled(&self) -> bool {
-        matches!(
-            self.head.status,
-            Status::Completed | Status::Compensated | Status::Parked
-        )
+        self.head.status.is_terminal() || matches!(self.head.status, Status::Parked)
     }
 }
 
-/// An operator's command was not carried out.
+/// A command was not accepted: nothing is durable.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CommandError {
     /// There is no such workflow.
@@ -163,15 +168,46 @@ pub enum CommandError {
     /// The workflow is not in a state in which this makes sense; the sentence says why.
     #[error("{0}")]
     Conflict(String),
-    /// The workflow is owned by another node, or its definition is not in this program.
-    #[error("workflow {0} is not owned by this node")]
-    NotHere(WorkflowId),
-    /// The journal did not answer in time: look at the workflow to find out.
+    /// The workflow is no longer as the command expects it.
+    #[error("the workflow has moved on: its version is {now}, not {expected}")]
+    MovedOn {
+        /// The version that the command names.
+        expected: u32,
+        /// The workflow's.
+        now: u32,
+    },
+    /// Something that the command carries is wrong; the sentence names it.
+    #[error("{0}")]
+    Invalid(String),
+    /// The key was used for another command to this workflow.
+    #[error("the key was used for another command, number {}", .0.0)]
+    KeyReused(CommandId),
+    /// The store did not answer in time: send the command again under the same key to find out.
     #[error("it is not known yet whether the command is durable")]
     Undecided,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// An accepted command. It is durable, and will be answered once whatever happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commanded {
+    /// Its number; 0 when it was a signal that the workflow has received by other means.
+    pub id: CommandId,
+    /// What became of it so far; [`CommandState::Pending`] when the time to wait was over first.
+    pub state: CommandState,
+}
+
+/// What a command would do.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    /// The workflow's version now: the number of its last record.
+    pub version: u32,
+    /// Where it would stand.
+    pub status: Status,
+    /// What would be recorded, with the attempts that would begin.
+    pub record: Record,
 }
 
 /// What the engine has done since it opened.
@@ -264,24 +300,37 @@ impl Engine {
         self.node.store.list(filter).await
     }
 
-    /// Lets a parked workflow go on.
-    pub async fn retry(
+    /// Makes a command durable, whichever node owns the workflow, and waits until `deadline` for its answer.
+    pub async fn command(
         &self,
-        id: WorkflowId,
-        actor: &str,
-        reason: &str,
-    ) -> Result<View, CommandError> {
-        self.node.command(id, Verb::Retry, actor, reason).await
+        command: Command,
+        deadline: Timestamp,
+    ) -> Result<Commanded, CommandError> {
+        self.node.command(command, None, deadline).await
     }
 
-    /// Turns a workflow back that is not past its pivot.
-    pub async fn compensate(
+    /// What a command would do to the workflow as it now is. Nothing is written.
+    pub async fn preview(&self, command: &Command) -> Result<Preview, CommandError> {
+        self.node.preview(command).await
+    }
+
+    /// Commands, newest first, before `before`, at most `limit`; those to one workflow if asked for: who did what, and why.
+    pub async fn commands(
         &self,
-        id: WorkflowId,
-        actor: &str,
-        reason: &str,
-    ) -> Result<View, CommandError> {
-        self.node.command(id, Verb::Compensate, actor, reason).await
+        workflow: Option<WorkflowId>,
+        before: Option<CommandId>,
+        limit: u32,
+    ) -> Result<Vec<CommandRow>, StoreError> {
+        self.node
+            .store
+            .commands(workflow, None, before, limit)
+            .await
+    }
+
+    /// Its time, randomness and spawning.
+    #[must_use]
+    pub fn runtime(&self) -> &Runtime {
+        &self.node.runtime
     }
 
     /// The sagas that it can run.

@@ -14,7 +14,10 @@ pub mod runtime;
 pub mod definition;
 pub mod workflow;
 
+pub mod command;
 pub mod store;
+
+mod inbox;
 
 mod executor;
 pub mod journal;
@@ -27,8 +30,8 @@ pub mod engine;
 pub mod testing;
 
 pub use engine::{
-    CommandError, Counters, Drained, Engine, OpenError, Parts, Settings, Start, StartError,
-    Started, View,
+    CommandError, Commanded, Counters, Drained, Engine, OpenError, Parts, Preview, Settings, Start,
+    StartError, Started, View,
 };
 pub use runtime::{Runtime, Timestamp};
 

@@ -38,6 +38,11 @@ impl Payload {
         Ok(Self(text.into()))
     }
 
+    /// This text, which is JSON because this crate made it.
+    pub(crate) fn from_json(text: String) -> Self {
+        Self(text.into())
+    }
+
     /// JSON `null`.
     #[must_use]
     pub fn null() -> Self {

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use petgraph::Direction as Toward;
 use petgraph::algo::{tarjan_scc, toposort};
@@ -11,7 +12,7 @@ use petgraph::visit::Dfs;
 use sha2::{Digest, Sha256};
 
 use super::policy::Policy;
-use super::step::AnyStep;
+use super::step::{AnyStep, StepKind};
 use crate::workflow::DefinitionRef;
 
 /// A step's place in its definition.
@@ -72,6 +73,8 @@ pub struct StepSpec {
 pub struct StepNode {
     /// Its name.
     pub name: Arc<str>,
+    /// Whether it is done or waited for.
+    pub kind: StepKind,
     /// Its phase.
     pub phase: Phase,
     /// Whether it has a compensation.
@@ -169,6 +172,7 @@ pub enum DefinitionError {
 pub struct DefinitionBuilder {
     name: String,
     version: u32,
+    deadline: Option<Duration>,
     steps: Vec<StepSpec>,
     edges: Vec<(StepIndex, StepIndex)>,
 }
@@ -180,9 +184,15 @@ impl DefinitionBuilder {
         Self {
             name: name.to_owned(),
             version,
+            deadline: None,
             steps: Vec::new(),
             edges: Vec::new(),
         }
+    }
+
+    /// A workflow that is not past its pivot after this long turns back.
+    pub fn deadline(&mut self, deadline: Duration) {
+        self.deadline = Some(deadline);
     }
 
     /// Adds a step.
@@ -380,6 +390,7 @@ impl DefinitionBuilder {
             .enumerate()
             .map(|(index, spec)| StepNode {
                 name: spec.name.into(),
+                kind: spec.step.kind(),
                 phase: spec.phase,
                 undoable: spec.compensation == Compensation::Runs,
                 policy: spec.policy,
@@ -401,6 +412,7 @@ impl DefinitionBuilder {
         };
         Definition {
             pinned,
+            deadline: self.deadline,
             nodes,
             by_name,
             output,
@@ -417,7 +429,7 @@ fn is_name(name: &str) -> bool {
     (1..=60).contains(&name.len()) && name.bytes().all(allowed)
 }
 
-/// A hash of what a workflow in flight depends on: names, phases, inputs and order; not of durability, delays or time-outs, which
+/// A hash of what a workflow in flight depends on: names, kinds, phases, inputs and order; not of durability, delays or time-outs, which
 /// may change under a running workflow.
 fn hash_of(name: &str, version: u32, nodes: &[StepNode], output: Source) -> u64 {
     use std::fmt::Write as _;
@@ -425,14 +437,18 @@ fn hash_of(name: &str, version: u32, nodes: &[StepNode], output: Source) -> u64 
     for node in nodes {
         let StepNode {
             name,
+            kind,
             phase,
             undoable,
             inputs,
             needs,
             ..
         } = node;
-        write!(text, "\n{name} {phase:?} {undoable} {inputs:?} {needs:?}")
-            .expect("a String takes all");
+        write!(
+            text,
+            "\n{name} {kind:?} {phase:?} {undoable} {inputs:?} {needs:?}"
+        )
+        .expect("a String takes all");
     }
     let digest = Sha256::digest(text.as_bytes());
     // 63 bits, so that every database stores it as a signed number.
@@ -442,6 +458,7 @@ fn hash_of(name: &str, version: u32, nodes: &[StepNode], output: Source) -> u64 
 /// A checked definition.
 pub struct Definition {
     pinned: DefinitionRef,
+    deadline: Option<Duration>,
     nodes: Vec<StepNode>,
     by_name: HashMap<Arc<str>, StepIndex>,
     output: Source,
@@ -452,6 +469,12 @@ impl Definition {
     #[must_use]
     pub const fn pinned(&self) -> &DefinitionRef {
         &self.pinned
+    }
+
+    /// After how long a workflow that is not past its pivot turns back, from its start.
+    #[must_use]
+    pub const fn deadline(&self) -> Option<Duration> {
+        self.deadline
     }
 
     /// The steps, by [`StepIndex`].

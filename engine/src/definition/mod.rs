@@ -14,6 +14,7 @@ pub use graph::{
     Compensation, Definition, DefinitionBuilder, DefinitionError, Phase, Source, StepIndex,
     StepNode, StepSpec,
 };
+pub(crate) use policy::mix;
 pub use policy::{Durability, Policy, RetryPolicy};
 pub use saga::{Forward, Handle, Inputs, Reversible, Saga};
-pub use step::{Action, AnyStep, Attempt, Compensable, Outcome, Probed};
+pub use step::{Action, AnyStep, Attempt, Awaited, Compensable, Outcome, Probed, StepKind};

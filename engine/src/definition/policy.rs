@@ -25,6 +25,8 @@ pub struct RetryPolicy {
     pub delay_max: Duration,
     /// After so many attempts retries end; at least 1.
     pub attempts_max: u32,
+    /// Retries end as well when the next attempt would begin later than this after the first one; `None` is no such bound.
+    pub elapsed_max: Option<Duration>,
 }
 
 impl RetryPolicy {
@@ -33,6 +35,7 @@ impl RetryPolicy {
         first_delay: Duration::ZERO,
         delay_max: Duration::ZERO,
         attempts_max: 1,
+        elapsed_max: None,
     };
 
     /// The delay between attempt `attempt` (from 1) and the next; `None` when retries have ended. `seed` fixes the jitter.
@@ -52,17 +55,16 @@ impl RetryPolicy {
     }
 }
 
-/// A delay between half of `delay` and all of it: spread enough to break up a herd, never so short that it hammers.
+/// A delay between nothing and `delay`: what spreads a herd best (Brooker, "Exponential Backoff And Jitter", AWS, 2015).
 fn full_jitter(delay: Duration, seed: u64) -> Duration {
-    let half = delay / 2;
-    let spread = u64::try_from(half.as_micros())
+    let spread = u64::try_from(delay.as_micros())
         .unwrap_or(u64::MAX)
         .saturating_add(1);
-    half + Duration::from_micros(mix(seed) % spread)
+    Duration::from_micros(mix(seed) % spread)
 }
 
 /// The finaliser of `SplitMix64` (Steele, Lea, Flood 2014): one seed, one well-mixed number.
-const fn mix(seed: u64) -> u64 {
+pub(crate) const fn mix(seed: u64) -> u64 {
     let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -76,6 +78,9 @@ pub struct Policy {
     pub attempt_timeout: Duration,
     /// When the next attempt follows.
     pub retry: RetryPolicy,
+    /// The outside that the step depends on, by a name that it shares with all steps that do: when attempts at it fail one after
+    /// the other, all of them wait for it together. `None`: the step waits for itself alone.
+    pub port: Option<&'static str>,
     /// What must be durable before an attempt begins.
     pub durability: Durability,
 }
@@ -89,7 +94,9 @@ impl Default for Policy {
                 first_delay: Duration::from_millis(100),
                 delay_max: Duration::from_secs(10),
                 attempts_max: 8,
+                elapsed_max: None,
             },
+            port: None,
             durability: Durability::Barrier,
         }
     }
@@ -105,19 +112,24 @@ mod tests {
             first_delay: Duration::from_millis(100),
             delay_max: Duration::from_millis(500),
             attempts_max: 6,
+            elapsed_max: None,
         };
-        let bounds_ms = [(50, 100), (100, 200), (200, 400), (250, 500), (250, 500)];
-        for (attempt, (low, high)) in (1..).zip(bounds_ms) {
-            for seed in 0..50 {
-                let delay_ms = policy
-                    .delay_after(attempt, seed)
-                    .expect("retries go on")
-                    .as_millis();
-                assert!(
-                    (low..=high).contains(&delay_ms),
-                    "attempt {attempt}: {delay_ms} ms"
-                );
-            }
+        let longest_ms = [100, 200, 400, 500, 500];
+        for (attempt, longest_ms) in (1..).zip(longest_ms) {
+            let delays_ms: Vec<u128> = (0..200)
+                .map(|seed| policy.delay_after(attempt, seed).expect("retries go on"))
+                .map(|delay| delay.as_millis())
+                .collect();
+            let (least, most) = (delays_ms.iter().min(), delays_ms.iter().max());
+            assert!(most <= Some(&longest_ms), "attempt {attempt}: {most:?} ms");
+            assert!(
+                most > Some(&(longest_ms * 9 / 10)),
+                "never long: {most:?} ms"
+            );
+            assert!(
+                least < Some(&(longest_ms / 10)),
+                "never short: {least:?} ms"
+            );
         }
         assert_eq!(policy.delay_after(6, 0), None);
         assert_eq!(RetryPolicy::NONE.delay_after(1, 0), None);

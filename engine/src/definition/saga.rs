@@ -3,6 +3,7 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Serialize;
@@ -11,14 +12,29 @@ use serde::de::DeserializeOwned;
 use super::graph::{
     Compensation, Definition, DefinitionBuilder, DefinitionError, Phase, Source, StepSpec,
 };
-use super::step::{Action, AnyStep, Attempt, Compensable, Outcome, Probed};
+use super::step::{Action, AnyStep, Attempt, Awaited, Compensable, Outcome, Probed, StepKind};
 use crate::payload::{Payload, PayloadError};
+use crate::runtime::Timestamp;
 use crate::workflow::StepError;
 
 /// Before the pivot: steps can be undone.
 pub struct Reversible(());
 /// Past the pivot: the saga only goes forward.
 pub struct Forward(());
+
+/// Where a saga that is being written stands to its pivot: what a wait added now belongs to.
+pub trait Side {
+    /// The phase of a wait.
+    const PHASE: Phase;
+}
+
+impl Side for Reversible {
+    const PHASE: Phase = Phase::Compensable;
+}
+
+impl Side for Forward {
+    const PHASE: Phase = Phase::Retriable;
+}
 
 /// The value that the saga's input or a step will have.
 pub struct Handle<T> {
@@ -214,7 +230,63 @@ impl<I: Serialize + DeserializeOwned + Send + 'static> Saga<I, Forward> {
     }
 }
 
+impl<I: Serialize + DeserializeOwned + Send + 'static, P: Side> Saga<I, P> {
+    /// Waits, durably, until the instant that `until` gives for the inputs and the instant at which the wait begins. A workflow
+    /// that only waits leaves memory. The handle's value is the instant at which it went on.
+    pub fn sleep_until<W: Wiring>(
+        &mut self,
+        name: &str,
+        inputs: W,
+        until: impl Fn(<W::Inputs as Inputs>::Value, Timestamp) -> Timestamp + Send + Sync + 'static,
+    ) -> Handle<Timestamp> {
+        let wait = Timer {
+            until,
+            inputs: PhantomData::<fn() -> W::Inputs>,
+        };
+        self.push_wait(name, Arc::new(wait), &inputs.inputs())
+    }
+
+    /// Waits, durably, for the signal `name`, until the instant that `until` gives for the inputs and the instant at which the
+    /// wait begins (`None`: for as long as it takes). A signal that came before the wait is taken at once.
+    pub fn await_signal<T, W: Wiring>(
+        &mut self,
+        name: &str,
+        inputs: W,
+        until: impl Fn(<W::Inputs as Inputs>::Value, Timestamp) -> Option<Timestamp>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Handle<Awaited<T>>
+    where
+        T: Serialize + DeserializeOwned + Send + 'static,
+    {
+        let wait = SignalWait {
+            until,
+            types: PhantomData::<fn() -> (W::Inputs, T)>,
+        };
+        self.push_wait(name, Arc::new(wait), &inputs.inputs())
+    }
+
+    fn push_wait<T>(
+        &mut self,
+        name: &str,
+        step: Arc<dyn AnyStep>,
+        inputs: &impl Inputs,
+    ) -> Handle<T> {
+        let because = Compensation::None {
+            because: "waiting has no effect",
+        };
+        let policy = super::Policy::default();
+        self.push(name.to_owned(), policy, P::PHASE, because, step, inputs)
+    }
+}
+
 impl<I: Serialize + DeserializeOwned + Send + 'static, P> Saga<I, P> {
+    /// A workflow that is not past its pivot after this long turns back.
+    pub fn deadline(&mut self, deadline: Duration) {
+        self.builder.deadline(deadline);
+    }
+
     /// What a workflow is started with.
     #[must_use]
     pub fn input(&self) -> Handle<I> {
@@ -331,8 +403,95 @@ struct Final<A, N> {
     inputs: PhantomData<fn() -> N>,
 }
 
+/// A wait for an instant, behind [`AnyStep`].
+struct Timer<F, N> {
+    until: F,
+    inputs: PhantomData<fn() -> N>,
+}
+/// A wait for a signal, behind [`AnyStep`].
+struct SignalWait<F, N, T> {
+    until: F,
+    types: PhantomData<fn() -> (N, T)>,
+}
+
+#[async_trait]
+impl<N, F> AnyStep for Timer<F, N>
+where
+    N: Inputs,
+    F: Fn(N::Value, Timestamp) -> Timestamp + Send + Sync,
+{
+    fn kind(&self) -> StepKind {
+        StepKind::Timer
+    }
+
+    fn wait_until(
+        &self,
+        inputs: &[Payload],
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, PayloadError> {
+        Ok(Some((self.until)(N::decode(inputs)?, now)))
+    }
+
+    fn check_output(&self, output: &Payload) -> Result<(), PayloadError> {
+        output.to::<Timestamp>().map(|_| ())
+    }
+
+    async fn act(&self, _: &Attempt, _: &[Payload]) -> Outcome<Payload> {
+        never_attempted()
+    }
+
+    async fn compensate(&self, _: &Attempt, _: &[Payload], _: Option<&Payload>) -> Outcome<()> {
+        Outcome::done(())
+    }
+}
+
+#[async_trait]
+impl<N, F, T> AnyStep for SignalWait<F, N, T>
+where
+    N: Inputs,
+    F: Fn(N::Value, Timestamp) -> Option<Timestamp> + Send + Sync,
+    T: DeserializeOwned,
+{
+    fn kind(&self) -> StepKind {
+        StepKind::Signal
+    }
+
+    fn wait_until(
+        &self,
+        inputs: &[Payload],
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, PayloadError> {
+        Ok((self.until)(N::decode(inputs)?, now))
+    }
+
+    fn check_output(&self, output: &Payload) -> Result<(), PayloadError> {
+        output.to::<Awaited<T>>().map(|_| ())
+    }
+
+    fn check_signal(&self, payload: &Payload) -> Result<(), PayloadError> {
+        payload.to::<T>().map(|_| ())
+    }
+
+    async fn act(&self, _: &Attempt, _: &[Payload]) -> Outcome<Payload> {
+        never_attempted()
+    }
+
+    async fn compensate(&self, _: &Attempt, _: &[Payload], _: Option<&Payload>) -> Outcome<()> {
+        Outcome::done(())
+    }
+}
+
+/// A wait has no attempts: the plan names none.
+fn never_attempted() -> Outcome<Payload> {
+    Outcome::retry(StepError::new("wait", "a wait is not attempted"))
+}
+
 #[async_trait]
 impl<A: Compensable, N: Inputs<Value = A::Input>> AnyStep for Undoable<A, N> {
+    fn check_output(&self, output: &Payload) -> Result<(), PayloadError> {
+        output.to::<A::Output>().map(|_| ())
+    }
+
     async fn act(&self, attempt: &Attempt, inputs: &[Payload]) -> Outcome<Payload> {
         act::<A, N>(&self.step, attempt, inputs).await
     }
@@ -358,6 +517,10 @@ impl<A: Compensable, N: Inputs<Value = A::Input>> AnyStep for Undoable<A, N> {
 
 #[async_trait]
 impl<A: Action, N: Inputs<Value = A::Input>> AnyStep for Final<A, N> {
+    fn check_output(&self, output: &Payload) -> Result<(), PayloadError> {
+        output.to::<A::Output>().map(|_| ())
+    }
+
     async fn act(&self, attempt: &Attempt, inputs: &[Payload]) -> Outcome<Payload> {
         act::<A, N>(&self.step, attempt, inputs).await
     }

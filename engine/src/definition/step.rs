@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::policy::Policy;
 use crate::ids::{Epoch, WorkflowId};
-use crate::payload::Payload;
+use crate::payload::{Payload, PayloadError};
+use crate::runtime::Timestamp;
 use crate::store::Change;
 use crate::workflow::{Direction, Refusal, StepError};
 
@@ -160,9 +161,57 @@ pub trait Compensable: Action {
     ) -> impl Future<Output = Outcome<()>> + Send;
 }
 
+/// What a step is: something that is done, or something that is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepKind {
+    /// An action, with attempts and an effect.
+    Action,
+    /// An instant that has to come.
+    Timer,
+    /// A signal of the step's name that has to come, or an instant.
+    Signal,
+}
+
+/// What became of a signal that was awaited.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Awaited<T> {
+    /// It came.
+    Arrived(T),
+    /// It had not come by the instant until which it was awaited.
+    TimedOut,
+}
+
 /// A step without its types: what the executor calls.
 #[async_trait]
 pub trait AnyStep: Send + Sync {
+    /// What the step is.
+    fn kind(&self) -> StepKind {
+        StepKind::Action
+    }
+
+    /// For a timer or a signal that starts at `now`: until when it waits; `None` is for as long as it takes.
+    fn wait_until(
+        &self,
+        inputs: &[Payload],
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, PayloadError> {
+        let _ = (inputs, now);
+        Ok(None)
+    }
+
+    /// Whether later steps could take this for the step's output: what an operator gives in its place is checked.
+    fn check_output(&self, output: &Payload) -> Result<(), PayloadError> {
+        let _ = output;
+        Ok(())
+    }
+
+    /// Whether this is what the awaited signal may say.
+    fn check_signal(&self, payload: &Payload) -> Result<(), PayloadError> {
+        let _ = payload;
+        Ok(())
+    }
+
     /// [`Action::act`], on stored JSON.
     async fn act(&self, attempt: &Attempt, inputs: &[Payload]) -> Outcome<Payload>;
 

@@ -1,5 +1,6 @@
 //! One attempt: ask first where an earlier one may have had its effect, then act, within the step's time-out. A panic is an
-//! unknown outcome, not a dead node.
+//! unknown outcome, not a dead node. An action that has used up its time is given up but watched for as long again: if it takes
+//! effect after all while the workflow goes back, it is undone.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -32,6 +33,15 @@ pub(super) struct Ended {
     pub(super) direction: Direction,
     pub(super) number: u32,
     pub(super) outcome: Outcome<Payload>,
+    /// The rest of an action that was given up.
+    pub(super) late: Option<BoxFuture<'static, Late>>,
+}
+
+/// How an action ended that had been given up.
+pub(super) struct Late {
+    pub(super) step: StepIndex,
+    /// It took effect.
+    pub(super) took_effect: bool,
 }
 
 impl Work {
@@ -39,19 +49,33 @@ impl Work {
     pub(super) fn begin(self) -> BoxFuture<'static, Ended> {
         Box::pin(async move {
             let limit = self.definition.step(self.step).policy.attempt_timeout;
-            let attempted = AssertUnwindSafe(self.outcome()).catch_unwind();
-            let outcome = match self.runtime.within(limit, attempted).await {
-                Some(Ok(outcome)) => outcome,
-                Some(Err(panic)) => Outcome::Unknown(StepError::new("panic", message_of(&*panic))),
-                None => Outcome::Unknown(timed_out(limit)),
+            let (runtime, step) = (self.runtime.clone(), self.step);
+            let (direction, number) = (self.attempt.direction, self.attempt.number);
+            let mut attempted: BoxFuture<'static, Outcome<Payload>> = Box::pin(self.guarded());
+            let (outcome, late) = match runtime.within(limit, &mut attempted).await {
+                Some(outcome) => (outcome, None),
+                None => {
+                    let late = (direction == Direction::Forward).then(|| {
+                        Box::pin(watch(runtime, step, limit, attempted)) as BoxFuture<'static, Late>
+                    });
+                    (Outcome::Unknown(timed_out(limit)), late)
+                }
             };
             Ended {
-                step: self.step,
-                direction: self.attempt.direction,
-                number: self.attempt.number,
+                step,
+                direction,
+                number,
                 outcome,
+                late,
             }
         })
+    }
+
+    async fn guarded(self) -> Outcome<Payload> {
+        match AssertUnwindSafe(self.outcome()).catch_unwind().await {
+            Ok(outcome) => outcome,
+            Err(panic) => Outcome::Unknown(StepError::new("panic", message_of(&*panic))),
+        }
     }
 
     async fn outcome(&self) -> Outcome<Payload> {
@@ -72,6 +96,17 @@ impl Work {
         }
         step.act(&self.attempt, &self.inputs).await
     }
+}
+
+async fn watch(
+    runtime: Runtime,
+    step: StepIndex,
+    limit: Duration,
+    attempted: BoxFuture<'static, Outcome<Payload>>,
+) -> Late {
+    let outcome = runtime.within(limit, attempted).await;
+    let took_effect = matches!(outcome, Some(Outcome::Done { .. }));
+    Late { step, took_effect }
 }
 
 fn with_null(outcome: Outcome<()>) -> Outcome<Payload> {

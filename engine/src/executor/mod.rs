@@ -2,10 +2,12 @@
 //! hands the events to the journal. One task drives one workflow for as long as something is under way.
 
 mod attempt;
+mod breaker;
 mod busy;
 mod driver;
 mod registry;
 
+pub(crate) use breaker::Breakers;
 pub(crate) use busy::Busy;
 pub(crate) use driver::{Driver, DriverContext, Ends, Leftover, Origin};
-pub(crate) use registry::{Command, Discarded, NotRevived, Registry, Resident, Seen, Stage, Verb};
+pub(crate) use registry::{Discarded, NotRevived, Registry, Resident, Seen, Stage};

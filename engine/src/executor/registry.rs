@@ -3,10 +3,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
-use crate::engine::{CommandError, View};
+use crate::engine::View;
 use crate::ids::{Ident, PartitionId, WorkflowId};
+use crate::inbox::Handed;
 use crate::workflow::{Refusal, StepError};
 
 /// Settled workflows that stay in memory, so that a repeat or a look at them costs no query.
@@ -38,23 +39,6 @@ pub(crate) enum Discarded {
     Undecided,
 }
 
-/// What an operator wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verb {
-    /// Let a parked workflow go on.
-    Retry,
-    /// Turn the workflow back.
-    Compensate,
-}
-
-/// A command to a workflow that is in memory.
-pub(crate) struct Command {
-    pub(crate) verb: Verb,
-    pub(crate) actor: String,
-    pub(crate) reason: String,
-    pub(crate) reply: oneshot::Sender<Result<View, CommandError>>,
-}
-
 /// A workflow in memory, as others reach it.
 #[derive(Clone)]
 pub(crate) struct Resident {
@@ -62,7 +46,7 @@ pub(crate) struct Resident {
     pub(crate) request_hash: [u8; 32],
     pub(crate) stage: watch::Receiver<Stage>,
     /// Closed once the workflow is no longer driven.
-    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) commands: mpsc::Sender<Handed>,
     /// True once its partition is no longer ours: its driver is about to end.
     pub(crate) closed: watch::Receiver<bool>,
 }

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{AppendError, Entry, Staged};
+use super::{AppendError, Entry, Parking, Staged};
 use crate::ids::WorkflowId;
-use crate::store::{Batch, EventRow, JournalPosition, RefusedRows, StoredEvent};
+use crate::store::{
+    Answer, Batch, CommandState, EventRow, JournalPosition, RefusedRows, StoredEvent,
+};
 use crate::workflow::{Refusal, StepError};
 
 /// What `entries` write as the batch after `position`.
@@ -18,8 +20,15 @@ pub(super) fn gather(entries: &[Entry], position: JournalPosition, published_seq
     for entry in entries {
         batch.workflows.extend(entry.start.clone());
         batch.heads.extend(entry.head.clone());
+        match &entry.parking {
+            Some(Parking::Parked(row)) => batch.parked.push(row.clone()),
+            Some(Parking::Over) => batch.unparked.push(entry.workflow),
+            None => {}
+        }
+        batch.answers.extend(entry.answers.iter().cloned());
         for staged in &entry.staged {
             partition_seq += 1;
+            batch.answers.extend(answer(staged));
             batch
                 .events
                 .push(row(entry.workflow, partition_seq, staged));
@@ -29,13 +38,25 @@ pub(super) fn gather(entries: &[Entry], position: JournalPosition, published_seq
     batch
 }
 
+/// The answer to the command that this record carries out.
+pub(crate) fn answer(staged: &Staged) -> Option<Answer> {
+    let command = staged.command.as_ref()?;
+    Some(Answer {
+        id: command.id(),
+        state: CommandState::Done {
+            seq: staged.record.seq,
+        },
+        at: staged.record.at,
+    })
+}
+
 fn row(workflow: WorkflowId, partition_seq: u64, staged: &Staged) -> EventRow {
     let payload = serde_json::to_string(&staged.record).expect("a record is always JSON");
     EventRow {
         workflow,
         seq: staged.record.seq,
         partition_seq,
-        kind: staged.record.event.kind(),
+        kind: staged.record.kind(),
         at: staged.record.at,
         payload: Arc::from(payload),
     }
@@ -43,7 +64,13 @@ fn row(workflow: WorkflowId, partition_seq: u64, staged: &Staged) -> EventRow {
 
 /// How many rows the batch writes.
 pub(super) fn rows_in(batch: &Batch) -> u64 {
-    let rows = batch.workflows.len() + batch.events.len() + batch.heads.len() + batch.changes.len();
+    let rows = batch.workflows.len()
+        + batch.events.len()
+        + batch.heads.len()
+        + batch.parked.len()
+        + batch.unparked.len()
+        + batch.answers.len()
+        + batch.changes.len();
     rows as u64
 }
 

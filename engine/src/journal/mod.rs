@@ -7,9 +7,11 @@ mod writer;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::ids::WorkflowId;
-use crate::store::{Change, Head, HeadUpdate};
+use crate::inbox::Handed;
+use crate::store::{Answer, Change, Head, HeadUpdate, ParkedRow};
 use crate::workflow::{Record, Refusal, StepError};
 
+pub(crate) use batch::answer;
 pub(crate) use writer::{Committed, Writer};
 
 /// A record and the rows of the domain that go with it.
@@ -19,6 +21,29 @@ pub struct Staged {
     pub record: Record,
     /// The rows that are written in the same transaction.
     pub changes: Vec<Change>,
+    /// The command that the record carries out: it is answered in the same transaction.
+    pub command: Option<Handed>,
+}
+
+impl Staged {
+    /// A record that goes alone.
+    #[must_use]
+    pub const fn alone(record: Record) -> Self {
+        Self {
+            record,
+            changes: Vec::new(),
+            command: None,
+        }
+    }
+}
+
+/// What an entry changes about what waits for an operator.
+#[derive(Debug, Clone)]
+pub enum Parking {
+    /// The workflow is parked from now on, or for another reason than before.
+    Parked(ParkedRow),
+    /// It is no longer parked.
+    Over,
 }
 
 /// What one workflow wants written, whole or not at all.
@@ -30,8 +55,12 @@ pub struct Entry {
     pub start: Option<Head>,
     /// Its records, in order.
     pub staged: Vec<Staged>,
-    /// Its new status, when that changed and `start` is absent.
+    /// Its new standing, when that changed and `start` is absent.
     pub head: Option<HeadUpdate>,
+    /// Whether it is parked, when that changed.
+    pub parking: Option<Parking>,
+    /// Commands that are answered without a record.
+    pub answers: Vec<Answer>,
     /// Where the answer goes.
     pub reply: oneshot::Sender<Result<(), AppendError>>,
 }

@@ -261,7 +261,8 @@ fn size_of_entry(entry: &Entry) -> usize {
     use crate::workflow::Event;
     let payload = |staged: &super::Staged| match &staged.record.event {
         Event::Started { input, .. } => input.as_str().len(),
-        Event::StepDone { output, .. } | Event::Completed { output } => output.as_str().len(),
+        Event::StepDone { output, .. } | Event::Skipped { output, .. } => output.as_str().len(),
+        Event::SignalReceived(signal) => signal.payload.as_str().len(),
         _ => 0,
     };
     entry

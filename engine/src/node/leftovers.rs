@@ -134,10 +134,12 @@ impl Node {
             return Ok(Verdict::Undo);
         }
         Ok(match head.status {
-            Status::Completed => Verdict::Forget,
+            Status::Completed | Status::Abandoned => Verdict::Forget,
             // Whatever was done under its id is to be undone, whether or not its journal knows of it.
             Status::Compensated => Verdict::Undo,
-            Status::Running | Status::Compensating | Status::Parked => Verdict::Wait,
+            Status::Running | Status::Compensating | Status::Waiting | Status::Parked => {
+                Verdict::Wait
+            }
         })
     }
 }

@@ -1,12 +1,18 @@
 //! Who owns what: a node holds partitions by lease, opens their journals, recovers their open workflows, and gives them up
 //! when a lease can't be renewed. What it finds on the way in is what a crash would have left: there is no other path.
 
-mod commands;
-mod drain;
-mod heartbeat;
-mod leftovers;
 mod partition;
+
 mod starts;
+
+mod commands;
+pub(crate) mod timers;
+
+mod heartbeat;
+
+mod leftovers;
+
+mod drain;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,8 +22,9 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::definition::Definition;
 use crate::engine::{Parts, Settings};
-use crate::executor::{Busy, Leftover, Registry};
+use crate::executor::{Breakers, Busy, Leftover, Registry};
 use crate::ids::{Ident, PartitionId};
+use crate::inbox::Inbox;
 use crate::metrics::Metrics;
 use crate::outbox::EventBus;
 use crate::runtime::Runtime;
@@ -36,6 +43,8 @@ pub(crate) struct Node {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) busy: Arc<Busy>,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) breakers: Arc<Breakers>,
     pub(crate) in_flight: Arc<Semaphore>,
     pub(crate) paused: watch::Sender<bool>,
     pub(crate) draining: AtomicBool,
@@ -69,6 +78,8 @@ impl Node {
             metrics: Arc::default(),
             registry: Arc::default(),
             busy: Arc::default(),
+            inbox: Arc::default(),
+            breakers: Arc::default(),
             paused: watch::Sender::new(false),
             draining: AtomicBool::new(false),
             given_up: AtomicBool::new(false),

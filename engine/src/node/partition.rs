@@ -6,17 +6,17 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use tokio::sync::{mpsc, watch};
 
 use super::Node;
-use crate::executor::{
-    Command, Driver, DriverContext, Ends, NotRevived, Origin, Resident, Seen, Stage,
-};
-use crate::ids::WorkflowId;
+use super::timers::Timers;
+use crate::executor::{Driver, DriverContext, Ends, NotRevived, Origin, Resident, Seen, Stage};
+use crate::ids::{Ident, WorkflowId};
+use crate::inbox::Handed;
 use crate::journal::{Committed, JournalHandle, Writer};
 use crate::outbox::relay::{BATCHES_IN_MEMORY_MAX, Relay};
 use crate::runtime::Timestamp;
-use crate::store::{Head, Lease, StoreError};
+use crate::store::{Head, Lease, Status, StoreError};
 use crate::workflow::{Record, WorkflowState};
 
-/// Workflows that are read at once on the way in.
+/// Open workflows that are looked at at once on the way in.
 const RECOVERY_PAGE: u32 = 500;
 /// Commands that wait for one workflow.
 const COMMANDS_MAX: usize = 8;
@@ -24,8 +24,10 @@ const COMMANDS_MAX: usize = 8;
 /// An open partition.
 pub(crate) struct OpenPartition {
     pub(crate) lease: Lease,
-    journal: JournalHandle,
-    closed: watch::Sender<bool>,
+    pub(super) journal: JournalHandle,
+    /// Those of its workflows that wait outside memory for an instant.
+    pub(crate) timers: Arc<Timers>,
+    pub(super) closed: watch::Sender<bool>,
     pub(crate) committed: Arc<Committed>,
     pub(crate) writer_ended: watch::Receiver<bool>,
     /// What was open in it is being driven again: workflows may be born in it.
@@ -74,6 +76,7 @@ impl Node {
         let partition = Arc::new(OpenPartition {
             lease: lease.clone(),
             journal: JournalHandle::new(entries),
+            timers: Arc::default(),
             closed: watch::Sender::new(false),
             committed: Arc::clone(&committed),
             writer_ended,
@@ -131,11 +134,21 @@ impl Node {
             tracing::info!(partition.id = %id, epoch = epoch.0, workflows = count, "open workflows go on");
         }
         partition.recovered.store(true, Ordering::Release);
+        let closed = || partition.closed.subscribe();
+        let node = || Arc::clone(self);
+        self.runtime
+            .spawn(node().keep_time(Arc::clone(partition), closed()));
+        self.runtime
+            .spawn(node().deliver_commands(Arc::clone(partition), closed()));
         Ok(())
     }
 
-    /// Drives every open workflow of the partition. Returns how many.
-    async fn recover(self: &Arc<Self>, partition: &Arc<OpenPartition>) -> Result<u64, StoreError> {
+    /// Drives every workflow of the partition that has something to do, and sets the clock for those that wait. Returns how many
+    /// are driven.
+    async fn recover(
+        self: &Arc<Self>,
+        partition: &Arc<OpenPartition>,
+    ) -> Result<usize, StoreError> {
         let mut after = None;
         let mut count = 0;
         loop {
@@ -143,41 +156,38 @@ impl Node {
                 .store
                 .open_workflows(partition.lease.partition, after, RECOVERY_PAGE)
                 .await?;
-            let Some((last, _)) = page.last() else {
+            let Some(last) = page.last() else {
                 return Ok(count);
             };
-            after = Some(last.id.ident());
-            for (head, records) in page {
-                if self.recover_one(partition, head, &records) {
-                    count += 1;
+            after = Some(last.cursor.clone());
+            let mut to_do: Vec<Ident> = Vec::new();
+            for row in page {
+                match (row.status, row.wake_at) {
+                    (Status::Running | Status::Compensating, _) => to_do.push(row.ident),
+                    (Status::Waiting, Some(wake_at)) => partition.timers.add(wake_at, row.ident),
+                    _ => {}
                 }
             }
+            count += self.recover_these(partition, &to_do).await?;
         }
     }
 
-    /// Drives a workflow that was found in the journal. `false`: it is quarantined, or parked and so needs no driver.
-    fn recover_one(
+    async fn recover_these(
         self: &Arc<Self>,
-        partition: &OpenPartition,
-        head: Head,
-        records: &[Record],
-    ) -> bool {
-        let Some(state) = self.fold(&head, records) else {
-            return false;
-        };
-        if state.status() == crate::store::Status::Parked {
-            return false;
+        partition: &Arc<OpenPartition>,
+        idents: &[Ident],
+    ) -> Result<usize, StoreError> {
+        let mut count = 0;
+        for (head, records) in self.store.load(idents).await? {
+            let Some(state) = self.fold(&head, &records) else {
+                continue;
+            };
+            // A workflow that is driven already is found again when its status changed between two pages.
+            let origin = Origin::Journal;
+            let driven = self.drive(partition, head, state, origin, &Seen::Whatever, None);
+            count += usize::from(driven.is_ok());
         }
-        // A workflow that is driven already is found again when a page is read twice.
-        self.drive(
-            partition,
-            head,
-            state,
-            Origin::Journal,
-            &Seen::Whatever,
-            None,
-        )
-        .is_ok()
+        Ok(count)
     }
 
     /// The state that these records fold to; `None` when this program can't tell, and says so in the log.
@@ -208,8 +218,8 @@ impl Node {
         state: WorkflowState,
         origin: Origin,
         seen: &Seen,
-        command: Option<Command>,
-    ) -> Result<(), (NotRevived, Option<Command>)> {
+        command: Option<Handed>,
+    ) -> Result<(), (NotRevived, Option<Handed>)> {
         let (resident, ends) = resident(head.id, head.request_hash, partition);
         if let Err(why) = self.registry.revive(resident.clone(), seen) {
             return Err((why, command));
@@ -237,6 +247,10 @@ impl Node {
             store: Arc::clone(&self.store),
             committed: Arc::clone(&partition.committed),
             leftovers: self.leftovers.clone(),
+            inbox: Arc::clone(&self.inbox),
+            breakers: Arc::clone(&self.breakers),
+            timers: Arc::clone(&partition.timers),
+            rest_after: self.settings.rest_after,
         }
     }
 }

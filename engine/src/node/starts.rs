@@ -9,8 +9,10 @@ use crate::definition::Definition;
 use crate::engine::{Start, StartError, Started, View};
 use crate::executor::{Discarded, Driver, Origin, Resident, Stage};
 use crate::ids::{Ident, StartKey, WorkflowId};
+use crate::payload::PayloadError;
 use crate::store::{Head, Status, StoreError};
-use crate::workflow::{Event, Record, WorkflowState, plan};
+use crate::workflow::event::with_causes;
+use crate::workflow::{Event, Record, WorkflowState, follow};
 
 /// The most records that a workflow is shown and folded with.
 pub(crate) const RECORDS_MAX: u32 = 10_000;
@@ -42,7 +44,9 @@ impl Node {
                 .try_acquire_owned()
                 .map_err(|_| StartError::Busy)?;
             let (resident, ends) = resident(id, start.request_hash, &partition);
-            let (head, state, first) = self.born(definition, id, &start);
+            let (head, state, first) = self
+                .born(definition, id, &start)
+                .map_err(|error| StartError::Input(with_causes(&error)))?;
             let origin = Origin::Start(first);
             driver = Some(Driver::new(
                 self.driver_context(&partition),
@@ -85,32 +89,28 @@ impl Node {
         definition: &Arc<Definition>,
         id: WorkflowId,
         start: &Start,
-    ) -> (Head, WorkflowState, Record) {
+    ) -> Result<(Head, WorkflowState, Record), PayloadError> {
         let now = self.runtime.now();
-        let mut record = Record {
-            seq: 1,
-            at: now,
-            event: Event::Started {
-                definition: definition.pinned().clone(),
-                input: start.input.clone(),
-            },
-            starts: Vec::new(),
+        let event = Event::Started {
+            definition: definition.pinned().clone(),
+            input: start.input.clone(),
+            deadline: definition.deadline().map(|deadline| now.after(deadline)),
         };
+        let record = Record::new(1, now, event);
         let untouched = WorkflowState::start(definition, &record).expect("a first record fits");
-        record.starts = plan(&untouched, &|_| false).intents(&untouched);
-        let state =
-            WorkflowState::start(definition, &record).expect("the plan's attempts may begin");
+        let (state, record) = follow(untouched, record, &|_| false, false)?;
         let head = Head {
             id,
             definition: definition.pinned().clone(),
             status: Status::Running,
             reason: None,
+            wake_at: None,
             label: start.label.clone(),
             request_hash: start.request_hash,
             created_at: now,
             updated_at: now,
         };
-        (head, state, record)
+        Ok((head, state, record))
     }
 
     /// Waits until the workflow is durable or discarded. `fresh`: this very call started it.
@@ -187,15 +187,16 @@ impl Node {
     async fn load(&self, head: Head) -> Result<View, StoreError> {
         let records = self.store.records(head.id, 0, RECORDS_MAX).await?;
         let state = self.fold(&head, &records).map(Arc::new);
-        // The records were read after the row: they may know more.
+        // The records were read after the row: they may know more. Only the row knows that the workflow rests.
         let head = match &state {
-            Some(state) => Head {
+            Some(state) if head.status != Status::Waiting || is_settled(state) => Head {
                 status: state.status(),
                 reason: state.reason_code().map(str::to_owned),
+                wake_at: None,
                 updated_at: state.at,
                 ..head
             },
-            None => head,
+            _ => head,
         };
         Ok(View {
             id: head.id,
@@ -228,6 +229,11 @@ impl Node {
             self.runtime.sleep(PAUSE.min(left)).await;
         }
     }
+}
+
+fn is_settled(state: &WorkflowState) -> bool {
+    let status = state.status();
+    status.is_terminal() || status == Status::Parked
 }
 
 /// Completes once the workflow is settled, was discarded, or is no longer driven.

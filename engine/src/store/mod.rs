@@ -2,6 +2,9 @@
 //! (features `mysql` and `sqlite`) and passes the contract suite on both.
 
 pub mod change;
+pub mod command;
+pub(crate) mod rules;
+pub mod upkeep;
 
 #[cfg(feature = "mysql")]
 pub mod mysql;
@@ -21,6 +24,10 @@ use crate::ids::{Epoch, Ident, NodeName, PartitionId, WorkflowId};
 use crate::runtime::Timestamp;
 use crate::workflow::{DefinitionRef, Record};
 pub use change::{Change, Column, Key, Table, Value};
+pub use command::{
+    Answer, BatchProgress, BatchRow, BatchState, BatchStore, CommandId, CommandRow, CommandState,
+    CommandStore, NewBatch, NewCommand, Submitted,
+};
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 pub use sql::{
     connect::{ConnectError, ConnectOptions, Durability},
@@ -29,6 +36,7 @@ pub use sql::{
     migration::{MigrateError, Migration, MigrationReport, migrations},
     row::Row,
 };
+pub use upkeep::{ErrorGroup, OpenCursor, OpenRow, PartitionRow, Purged, UpkeepStore};
 
 /// A store failed. The variant says what is known about the effect.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -127,28 +135,34 @@ pub enum Status {
     Running,
     /// Going back.
     Compensating,
+    /// Nothing is to be done before an instant comes or a signal: it is not in memory.
+    Waiting,
     /// Waiting for an operator, with a reason.
     Parked,
     /// Done (terminal).
     Completed,
     /// Undone (terminal).
     Compensated,
+    /// Given up by an operator as it was (terminal).
+    Abandoned,
 }
 
 impl Status {
     /// All of them, in the order of a life.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Running,
         Self::Compensating,
+        Self::Waiting,
         Self::Parked,
         Self::Completed,
         Self::Compensated,
+        Self::Abandoned,
     ];
 
     /// Nothing follows.
     #[must_use]
     pub const fn is_terminal(self) -> bool {
-        matches!(self, Self::Completed | Self::Compensated)
+        matches!(self, Self::Completed | Self::Compensated | Self::Abandoned)
     }
 
     /// The stored and shown form, such as `RUNNING`.
@@ -157,9 +171,11 @@ impl Status {
         match self {
             Self::Running => "RUNNING",
             Self::Compensating => "COMPENSATING",
+            Self::Waiting => "WAITING",
             Self::Parked => "PARKED",
             Self::Completed => "COMPLETED",
             Self::Compensated => "COMPENSATED",
+            Self::Abandoned => "ABANDONED",
         }
     }
 
@@ -176,7 +192,7 @@ impl fmt::Display for Status {
     }
 }
 
-/// A workflow's row: written when it starts, updated only when its status changes.
+/// A workflow's row: written when it starts, updated only when its status, its reason or its waking time changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// Which workflow.
@@ -187,6 +203,8 @@ pub struct Head {
     pub status: Status,
     /// Why it was refused, turned back or parked: a code, for lists.
     pub reason: Option<String>,
+    /// For [`Status::Waiting`]: when it is woken; absent when only a signal wakes it.
+    pub wake_at: Option<Timestamp>,
     /// The label that it was started with, such as a sale: lists can filter by it.
     pub label: Option<String>,
     /// The SHA-256 of the request that started it: another request under the same key is noticed.
@@ -206,8 +224,27 @@ pub struct HeadUpdate {
     pub status: Status,
     /// Why, if there is a reason.
     pub reason: Option<String>,
+    /// For [`Status::Waiting`]: when it is woken.
+    pub wake_at: Option<Timestamp>,
     /// Since when.
     pub updated_at: Timestamp,
+}
+
+/// What operators look for in the workflows that wait for them: a row for as long as the workflow is parked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParkedRow {
+    /// Which workflow.
+    pub id: WorkflowId,
+    /// What it runs, by name.
+    pub definition: String,
+    /// The step that it is parked on, if it is parked on one.
+    pub step: Option<String>,
+    /// The error's class: the head's reason.
+    pub class: String,
+    /// What the error says without what differs from one to the next: see [`upkeep::normalised`].
+    pub message: String,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// An event in its journal row, ready to be stored and published.
@@ -255,6 +292,12 @@ pub struct Batch {
     pub events: Vec<EventRow>,
     /// Workflows whose status changed; none of them is new in this batch.
     pub heads: Vec<HeadUpdate>,
+    /// Workflows that are parked from now on.
+    pub parked: Vec<ParkedRow>,
+    /// Workflows that were parked and no longer are.
+    pub unparked: Vec<WorkflowId>,
+    /// What became of commands.
+    pub answers: Vec<Answer>,
     /// The rows of the domain that go with the events, in the order in which they are to be applied.
     pub changes: Vec<Change>,
     /// The relay's watermark.
@@ -283,7 +326,7 @@ pub struct Page<T> {
 }
 
 /// Where a page of workflows begins: right after this one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListCursor {
     /// The last item's start.
     pub created_at: Timestamp,
@@ -291,25 +334,36 @@ pub struct ListCursor {
     pub ident: Ident,
 }
 
-/// Which workflows to list, newest first.
-#[derive(Debug, Clone, Default)]
+/// Which workflows to list, newest first. All that is set must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListFilter {
     /// Only with this status.
     pub status: Option<Status>,
     /// Only of this definition, by name.
     pub definition: Option<String>,
+    /// Only with this reason: a refusal's code or an error's class.
+    pub reason: Option<String>,
+    /// Only with this label.
+    pub label: Option<String>,
+    /// Only those that are parked on this step.
+    pub step: Option<String>,
+    /// Only those that were started at this instant or later.
+    pub created_from: Option<Timestamp>,
+    /// Only those that were started before this instant.
+    pub created_before: Option<Timestamp>,
     /// Begin after this one.
     pub after: Option<ListCursor>,
     /// At most this many, 1 to 500.
     pub limit: u16,
 }
 
-/// The port to the database.
+/// The port to the database: leases, journals and workflows here, commands in [`CommandStore`] and
+/// [`BatchStore`], the rest in [`UpkeepStore`].
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: CommandStore + BatchStore + UpkeepStore + Send + Sync + 'static {
     /// Takes partitions for this node: those that it owned before (under the same name) at once, then those whose lease has
-    /// run out, then new ones, until it holds at least `wanted`. Each comes with a new epoch. Partitions with an owner whose
-    /// lease still runs are left alone.
+    /// run out, then retired ones, then new ones, until it holds at least `wanted`. Each comes with a new epoch. Partitions
+    /// with an owner whose lease still runs are left alone.
     async fn acquire(
         &self,
         node: &NodeName,
@@ -317,12 +371,17 @@ pub trait Store: Send + Sync + 'static {
         lease: Duration,
     ) -> Result<Vec<Lease>, StoreError>;
 
-    /// Takes over every partition whose lease has run out, with a new epoch each. Returns the new leases.
+    /// Takes over this node's share of the partitions whose lease has run out, with a new epoch each: an equal part of them for
+    /// each node that holds a lease which has not, rounded up. Returns the new leases.
     async fn adopt_expired(
         &self,
         node: &NodeName,
         lease: Duration,
     ) -> Result<Vec<Lease>, StoreError>;
+
+    /// Retires a partition that this node holds: it has no open workflow and nothing unpublished, and from now on nobody owns
+    /// it. `false`: it is not held under this epoch, or not empty, and stays as it is.
+    async fn retire(&self, lease: &Lease) -> Result<bool, StoreError>;
 
     /// Extends these leases by the database's clock. Returns the partitions that are lost (another epoch).
     async fn renew(
@@ -348,14 +407,17 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<Record>, StoreError>;
 
-    /// The workflows of a partition that are not terminal, by ident, after `after`, at most `limit`, each with all its
-    /// records.
+    /// These workflows, each with all its records; those that do not exist are left out. At most 500.
+    async fn load(&self, idents: &[Ident]) -> Result<Vec<(Head, Vec<Record>)>, StoreError>;
+
+    /// The workflows of a partition that are not terminal, in the order of their index, after `after`, at most `limit`. What
+    /// recovery and the auditor go by: one pass over an index of what is open.
     async fn open_workflows(
         &self,
         partition: PartitionId,
-        after: Option<Ident>,
+        after: Option<OpenCursor>,
         limit: u32,
-    ) -> Result<Vec<(Head, Vec<Record>)>, StoreError>;
+    ) -> Result<Vec<OpenRow>, StoreError>;
 
     /// The events of a partition with `partition_seq > after`, in order, at most `limit`.
     async fn events_after(
@@ -365,7 +427,8 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<StoredEvent>, StoreError>;
 
-    /// Workflows, newest first. `limit` is clamped to 1..=500.
+    /// Workflows, newest first. `limit` is clamped to 1..=500. A page may hold fewer although more follow: no call reads more
+    /// than a bounded part of an index.
     async fn list(&self, filter: &ListFilter) -> Result<Page<Head>, StoreError>;
 
     /// How many workflows have each status: for tests, summaries and metrics; it scans an index.

@@ -120,6 +120,47 @@ pub struct Intent {
     pub direction: Direction,
     /// The attempt's number, from 1, counted for each direction.
     pub attempt: u32,
+    /// For a timer: when it fires. For a signal: when it is no longer awaited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// Who asked for something, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct By {
+    /// Who.
+    pub actor: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl fmt::Display for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.actor, self.reason)
+    }
+}
+
+/// What an operator found out about an attempt whose outcome nobody knew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Resolution {
+    /// The action took effect and gave this.
+    Done(Payload),
+    /// The action had no effect and will have none.
+    Refused(Refusal),
+    /// The compensation took effect.
+    Undone,
+}
+
+/// A signal: something that the outside tells a workflow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signal {
+    /// The step that awaits it.
+    pub name: String,
+    /// Its sender's name for it: a signal with the id of an earlier one is dropped.
+    pub id: String,
+    /// What it says.
+    pub payload: Payload,
 }
 
 /// How an attempt failed that was neither done nor refused.
@@ -154,6 +195,9 @@ pub enum Event {
         definition: DefinitionRef,
         /// What it was given.
         input: Payload,
+        /// When it turns back if it is not past its pivot by then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deadline: Option<Timestamp>,
     },
     /// A step's action took effect.
     StepDone {
@@ -207,41 +251,80 @@ pub enum Event {
         /// What follows: never [`AfterFailure::TurnBack`].
         then: AfterFailure,
     },
-    /// The store refused this workflow's rows again and again: it waits for an operator.
+    /// An attempt at an action that had been given up took effect after all, though the workflow goes back: its step is undone,
+    /// again if it was undone before.
+    EffectFoundLate {
+        /// The step.
+        step: String,
+    },
+    /// The instant came that a step waited for: a timer's, or the end of awaiting a signal.
+    TimerFired {
+        /// The step.
+        step: String,
+    },
+    /// The outside told the workflow something. It is kept until the step that awaits it starts.
+    SignalReceived(Signal),
+    /// The workflow's deadline came before its pivot: it turns back.
+    DeadlinePassed,
+    /// The store refused this workflow's rows again and again, or its data don't fit its definition: it waits for an operator.
     Poisoned {
-        /// What the store said.
+        /// What was wrong.
         error: StepError,
     },
-    /// The workflow goes on under another owner, which begins what the last one could not.
-    Resumed {
+    /// The workflow goes on though nothing happened to it, under another owner perhaps: the record says what begins, or that it ends.
+    Continued {
         /// The epoch under which it goes on.
         epoch: Epoch,
     },
     /// An operator turned the workflow back.
     CompensationRequested {
-        /// Who.
-        actor: String,
-        /// Why.
-        reason: String,
+        /// Who and why.
+        by: By,
     },
-    /// An operator let a parked workflow go on.
+    /// An operator let a parked workflow go on, or did not want to wait for the next attempt.
     RetryRequested {
-        /// Who.
-        actor: String,
-        /// Why.
-        reason: String,
+        /// Who and why.
+        by: By,
     },
-    /// Every step is done.
-    Completed {
-        /// The saga's output.
+    /// An operator found out what became of an attempt.
+    Resolved {
+        /// The step.
+        step: String,
+        /// What became of it.
+        resolution: Resolution,
+        /// Who and why.
+        by: By,
+    },
+    /// An operator let the workflow go on without this step, as if it had given this.
+    Skipped {
+        /// The step.
+        step: String,
+        /// What later steps take for its output.
         output: Payload,
+        /// Who and why.
+        by: By,
     },
-    /// Everything that may have taken effect is undone.
-    Compensated,
+    /// An operator stopped the workflow for a while.
+    Paused {
+        /// Who and why.
+        by: By,
+    },
+    /// An operator let a paused workflow go on.
+    Unpaused {
+        /// Who and why.
+        by: By,
+    },
+    /// An operator gave the workflow up as it is (terminal).
+    Abandoned {
+        /// Who and why.
+        by: By,
+        /// The steps that have, or may have, an effect that nobody will undo or complete.
+        left: Vec<String>,
+    },
 }
 
 impl Event {
-    /// The event's type as it is stored and published, such as `step-done`.
+    /// The event's type as it is stored, such as `step-done`.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -251,12 +334,19 @@ impl Event {
             Self::AttemptFailed { .. } => "attempt-failed",
             Self::CompensationDone { .. } => "compensation-done",
             Self::CompensationFailed { .. } => "compensation-failed",
+            Self::EffectFoundLate { .. } => "effect-found-late",
+            Self::TimerFired { .. } => "timer-fired",
+            Self::SignalReceived(_) => "signal-received",
+            Self::DeadlinePassed => "deadline-passed",
             Self::Poisoned { .. } => "poisoned",
-            Self::Resumed { .. } => "resumed",
+            Self::Continued { .. } => "continued",
             Self::CompensationRequested { .. } => "compensation-requested",
             Self::RetryRequested { .. } => "retry-requested",
-            Self::Completed { .. } => "completed",
-            Self::Compensated => "compensated",
+            Self::Resolved { .. } => "resolved",
+            Self::Skipped { .. } => "skipped",
+            Self::Paused { .. } => "paused",
+            Self::Unpaused { .. } => "unpaused",
+            Self::Abandoned { .. } => "abandoned",
         }
     }
 
@@ -268,19 +358,36 @@ impl Event {
             | Self::StepRefused { step, .. }
             | Self::AttemptFailed { step, .. }
             | Self::CompensationDone { step, .. }
-            | Self::CompensationFailed { step, .. } => Some(step),
+            | Self::CompensationFailed { step, .. }
+            | Self::EffectFoundLate { step }
+            | Self::TimerFired { step }
+            | Self::Resolved { step, .. }
+            | Self::Skipped { step, .. } => Some(step),
+            Self::SignalReceived(signal) => Some(&signal.name),
             Self::Started { .. }
+            | Self::DeadlinePassed
             | Self::Poisoned { .. }
-            | Self::Resumed { .. }
+            | Self::Continued { .. }
             | Self::CompensationRequested { .. }
             | Self::RetryRequested { .. }
-            | Self::Completed { .. }
-            | Self::Compensated => None,
+            | Self::Paused { .. }
+            | Self::Unpaused { .. }
+            | Self::Abandoned { .. } => None,
         }
     }
 }
 
-/// One row of the journal: what happened, when, and the attempts that it lets begin.
+/// How a workflow ended by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    /// Every step is done: the saga's output is that of its last step.
+    Completed,
+    /// Everything that may have taken effect is undone.
+    Compensated,
+}
+
+/// One row of the journal: what happened, when, the attempts that it lets begin, and whether it was the last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// The record's number in its workflow, from 1, without a gap.
@@ -292,4 +399,31 @@ pub struct Record {
     /// The attempts that may begin once this record is durable (or at once, for replayable steps).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub starts: Vec<Intent>,
+    /// With this record the workflow has ended: a row of its own would say nothing more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends: Option<End>,
+}
+
+impl Record {
+    /// A record that lets nothing begin and ends nothing.
+    #[must_use]
+    pub const fn new(seq: u32, at: Timestamp, event: Event) -> Self {
+        Self {
+            seq,
+            at,
+            event,
+            starts: Vec::new(),
+            ends: None,
+        }
+    }
+
+    /// The record's type as it is published: its end if it ends the workflow, and its event's type otherwise.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self.ends {
+            Some(End::Completed) => "completed",
+            Some(End::Compensated) => "compensated",
+            None => self.event.kind(),
+        }
+    }
 }

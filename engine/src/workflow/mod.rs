@@ -2,11 +2,16 @@
 //! it. Nothing here reads a clock or does I/O, so one journal always gives one state.
 
 pub mod event;
-pub mod plan;
 pub mod state;
 
+pub mod transition;
+
+pub mod plan;
+
 pub use event::{
-    AfterFailure, DefinitionRef, Direction, Event, Failure, Intent, Record, Refusal, StepError,
+    AfterFailure, By, DefinitionRef, Direction, End, Event, Failure, Intent, Record, Refusal,
+    Resolution, Signal, StepError,
 };
-pub use plan::{Plan, PlannedAttempt, plan, turned_back_because};
-pub use state::{IllegalTransition, Phase, Progress, StepState, Undo, WorkflowState};
+pub use plan::{Plan, PlannedAttempt, follow, plan, turned_back_because};
+pub use state::{Phase, Progress, StepState, Undo, WorkflowState};
+pub use transition::{IllegalTransition, PAUSED, SIGNALS_MAX};

@@ -1,9 +1,9 @@
 //! What to do next: a pure function of the state and of the attempts that are being made right now.
 
-use super::event::{Direction, Event, Intent, Refusal};
+use super::event::{Direction, End, Intent, Record, Refusal};
 use super::state::{Phase, StepState, Undo, WorkflowState};
-use crate::definition::StepIndex;
-use crate::payload::Payload;
+use crate::definition::{StepIndex, StepKind};
+use crate::payload::{Payload, PayloadError};
 use crate::runtime::Timestamp;
 
 /// An attempt that is to be made.
@@ -28,21 +28,80 @@ pub struct Plan {
     pub starts: Vec<PlannedAttempt>,
     /// Attempts whose intent is recorded and that nobody is making.
     pub resumes: Vec<PlannedAttempt>,
-    /// The event that ends the workflow, when nothing is left to do.
-    pub end: Option<Event>,
+    /// Steps that wait for their instant, or for a signal until then.
+    pub waits: Vec<(StepIndex, Timestamp)>,
+    /// The workflow turns back at this instant, by its deadline.
+    pub deadline: Option<Timestamp>,
+    /// How the workflow ends, when nothing is left to do.
+    pub end: Option<End>,
 }
 
 impl Plan {
-    /// The intents of the first attempts, for the record that lets them begin.
-    #[must_use]
-    pub fn intents(&self, state: &WorkflowState) -> Vec<Intent> {
-        let intent = |attempt: &PlannedAttempt| Intent {
-            step: state.definition().step(attempt.step).name.to_string(),
-            direction: attempt.direction,
-            attempt: attempt.number,
+    /// The intents of the first attempts, for the record that lets them begin. Fails where a wait can't read its input.
+    pub fn intents(&self, state: &WorkflowState) -> Result<Vec<Intent>, PayloadError> {
+        let intent = |attempt: &PlannedAttempt| {
+            let node = state.definition().step(attempt.step);
+            let until = match (attempt.direction, node.kind) {
+                (Direction::Forward, StepKind::Timer | StepKind::Signal) => node
+                    .step
+                    .wait_until(&inputs(state, attempt.step), state.at)?,
+                _ => None,
+            };
+            Ok(Intent {
+                step: node.name.to_string(),
+                direction: attempt.direction,
+                attempt: attempt.number,
+                until,
+            })
         };
         self.starts.iter().map(intent).collect()
     }
+
+    /// The next instant at which something is to be done though nothing happens before.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Timestamp> {
+        let resumes = self.resumes.iter().map(|planned| planned.not_before);
+        let waits = self.waits.iter().map(|(_, until)| *until);
+        resumes.chain(waits).chain(self.deadline).min()
+    }
+}
+
+/// The record with all that follows from its event: the attempts that it lets begin, and whether it ends the workflow.
+/// `state` is the state after the event alone. `hold`: going back does not end yet, since an attempt that was given up may still
+/// turn out to have had its effect.
+pub fn follow(
+    mut state: WorkflowState,
+    mut record: Record,
+    acting: &impl Fn(StepIndex) -> bool,
+    hold: bool,
+) -> Result<(WorkflowState, Record), PayloadError> {
+    loop {
+        let planned = plan(&state, acting);
+        if planned.starts.is_empty() {
+            record.ends = planned
+                .end
+                .filter(|end| !(hold && *end == End::Compensated));
+            let ended = state.end(&record);
+            debug_assert!(ended.is_ok(), "the plan names only an end that is legal");
+            return Ok((state, record));
+        }
+        let intents = planned.intents(&state)?;
+        for intent in intents {
+            let begun = state.begin_one(&record, &intent);
+            debug_assert!(begun.is_ok(), "the plan names only attempts that may begin");
+            record.starts.push(intent);
+        }
+    }
+}
+
+/// The inputs of a step whose needs are met.
+#[must_use]
+pub fn inputs(state: &WorkflowState, step: StepIndex) -> Vec<Payload> {
+    let sources = &state.definition().step(step).inputs;
+    sources
+        .iter()
+        .filter_map(|source| state.value_of(*source).cloned())
+        .collect()
 }
 
 /// The plan for `state`, where `acting(step)` says that an attempt at this step is being made right now.
@@ -50,14 +109,18 @@ pub fn plan(state: &WorkflowState, acting: &impl Fn(StepIndex) -> bool) -> Plan 
     match &state.phase {
         Phase::Running => forward(state, acting),
         Phase::Compensating { .. } => backward(state, acting),
-        Phase::Parked { .. } | Phase::Completed { .. } | Phase::Compensated { .. } => {
-            Plan::default()
-        }
+        Phase::Parked { .. }
+        | Phase::Completed { .. }
+        | Phase::Compensated { .. }
+        | Phase::Abandoned { .. } => Plan::default(),
     }
 }
 
 fn forward(state: &WorkflowState, acting: &impl Fn(StepIndex) -> bool) -> Plan {
-    let mut plan = Plan::default();
+    let mut plan = Plan {
+        deadline: state.deadline.filter(|_| !state.past_pivot()),
+        ..Plan::default()
+    };
     let mut all_done = true;
     for index in indexes(state) {
         match state.steps[index.0].action {
@@ -77,15 +140,13 @@ fn forward(state: &WorkflowState, acting: &impl Fn(StepIndex) -> bool) -> Plan {
                     effect_may_exist,
                 });
             }
+            StepState::Waiting { until: Some(until) } => plan.waits.push((index, until)),
             _ => {}
         }
         all_done &= matches!(state.steps[index.0].action, StepState::Done { .. });
     }
     if all_done {
-        let output = state.value_of(state.definition().output()).cloned();
-        plan.end = Some(Event::Completed {
-            output: output.unwrap_or_else(Payload::null),
-        });
+        plan.end = Some(End::Completed);
     }
     plan
 }
@@ -118,7 +179,7 @@ fn backward(state: &WorkflowState, acting: &impl Fn(StepIndex) -> bool) -> Plan 
         }
     }
     if clean {
-        plan.end = Some(Event::Compensated);
+        plan.end = Some(End::Compensated);
     }
     plan
 }
@@ -141,7 +202,9 @@ fn indexes(state: &WorkflowState) -> impl Iterator<Item = StepIndex> + use<> {
 #[must_use]
 pub fn turned_back_because(state: &WorkflowState) -> Option<&Refusal> {
     match &state.phase {
-        Phase::Compensating { reason } | Phase::Compensated { reason } => Some(reason),
+        Phase::Compensating { reason }
+        | Phase::Compensated { reason }
+        | Phase::Abandoned { reason, .. } => Some(reason),
         Phase::Parked { turning_back, .. } => turning_back.as_ref(),
         Phase::Running | Phase::Completed { .. } => None,
     }

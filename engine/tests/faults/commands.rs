@@ -7,6 +7,7 @@ use engine::store::Status;
 
 use crate::support::effects::Ahead;
 use crate::support::flaky::Next;
+use crate::support::operator::Operator as _;
 use crate::{parked, quiet, settled, started, until};
 
 #[test]
@@ -54,9 +55,9 @@ fn a_parked_workflow_that_two_operators_retry_at_once_is_retried_once() {
         );
         assert!(ann.is_ok() || ben.is_ok(), "{ann:?} {ben:?}");
         assert!(
-            [&ann, &ben].iter().any(
-                |one| matches!(one, Err(CommandError::Conflict(why)) if why.contains("ended"))
-            ),
+            [&ann, &ben]
+                .iter()
+                .any(|one| matches!(one, Err(CommandError::Conflict(_)))),
             "one came too late and was told so: {ann:?} {ben:?}"
         );
         assert_eq!(settled(site, &life, id).await, Some(Status::Completed));

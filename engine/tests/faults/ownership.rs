@@ -7,6 +7,7 @@ use engine::{CommandError, Epoch, NodeName, PartitionId, StartError, Started};
 
 use crate::support::effects::Ahead;
 use crate::support::flaky::Next;
+use crate::support::operator::Operator as _;
 use crate::support::site::Site;
 use crate::{QUIET, on_paused_time, quiet, settled, started, until};
 

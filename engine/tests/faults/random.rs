@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use crate::support::dice::seeds;
 use crate::support::effects::{Ahead, Temper};
 use crate::support::flaky::Trouble;
+use crate::support::operator::Operator as _;
 use crate::support::site::{Life, Mix, Site};
 use crate::{QUIET, on_paused_time};
 

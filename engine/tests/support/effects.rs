@@ -479,7 +479,9 @@ pub fn definition(effects: &Effects, life: u32, ahead: Ahead) -> Arc<Definition>
                 first_delay: Duration::from_millis(10),
                 delay_max: Duration::from_millis(200),
                 attempts_max: 4,
+                elapsed_max: None,
             },
+            port: None,
             durability: if replayable {
                 Durability::Replayable
             } else {

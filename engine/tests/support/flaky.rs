@@ -10,12 +10,14 @@ use engine::ids::Ident;
 use engine::outbox::{BusError, EventBus};
 use engine::store::change::ChangeKind;
 use engine::store::{
-    Batch, Change, CommitError, Head, Journal, JournalPosition, Lease, ListFilter, Page,
-    RefusedRows, Status, Store, StoreError, StoredEvent, Value,
+    Batch, BatchProgress, BatchRow, BatchState, BatchStore, Change, CommandId, CommandRow,
+    CommandStore, CommitError, ErrorGroup, Head, Journal, JournalPosition, Lease, ListCursor,
+    ListFilter, NewBatch, NewCommand, OpenCursor, OpenRow, Page, PartitionRow, Purged, RefusedRows,
+    Status, Store, StoreError, StoredEvent, Submitted, UpkeepStore, Value,
 };
 use engine::testing::MemoryStore;
-use engine::workflow::Record;
-use engine::{NodeName, PartitionId, WorkflowId};
+use engine::workflow::{DefinitionRef, Record};
+use engine::{NodeName, PartitionId, Timestamp, WorkflowId};
 use tokio::task::JoinSet;
 
 use super::dice::Dice;
@@ -211,6 +213,26 @@ impl FlakyStore {
         Ok(())
     }
 
+    /// A write that is a statement of its own: takes its time, may fail, and its answer may get lost.
+    async fn write<T>(
+        &self,
+        doing: &'static str,
+        write: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        self.ready(doing).await?;
+        let written = write.await?;
+        if self
+            .dice
+            .chance(&format!("{doing} unanswered"), self.trouble().reads)
+        {
+            return Err(StoreError::Lost {
+                doing,
+                cause: "set by the test".into(),
+            });
+        }
+        Ok(written)
+    }
+
     /// A guard of the domain, or the store itself, says no.
     fn refused(&self, batch: &Batch) -> Option<CommitError> {
         let shared = self.shared.lock().unwrap();
@@ -314,6 +336,9 @@ fn copy(batch: &Batch) -> Batch {
         workflows: batch.workflows.clone(),
         events: batch.events.clone(),
         heads: batch.heads.clone(),
+        parked: batch.parked.clone(),
+        unparked: batch.unparked.clone(),
+        answers: batch.answers.clone(),
         changes: batch.changes.clone(),
         published_seq: batch.published_seq,
     }
@@ -418,6 +443,11 @@ impl Store for FlakyStore {
         self.memory.adopt_expired(node, lease).await
     }
 
+    async fn retire(&self, lease: &Lease) -> Result<bool, StoreError> {
+        self.write("retiring a partition", self.memory.retire(lease))
+            .await
+    }
+
     async fn renew(
         &self,
         leases: &[Lease],
@@ -462,12 +492,18 @@ impl Store for FlakyStore {
         records
     }
 
+    async fn load(&self, idents: &[Ident]) -> Result<Vec<(Head, Vec<Record>)>, StoreError> {
+        let loaded = self.memory.load(idents).await;
+        self.ready("loading workflows").await?;
+        loaded
+    }
+
     async fn open_workflows(
         &self,
         partition: PartitionId,
-        after: Option<Ident>,
+        after: Option<OpenCursor>,
         limit: u32,
-    ) -> Result<Vec<(Head, Vec<Record>)>, StoreError> {
+    ) -> Result<Vec<OpenRow>, StoreError> {
         self.ready("reading open workflows").await?;
         self.memory.open_workflows(partition, after, limit).await
     }
@@ -494,6 +530,135 @@ impl Store for FlakyStore {
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.ready("asking whether the database answers").await
+    }
+}
+
+#[async_trait]
+impl CommandStore for FlakyStore {
+    async fn submit(&self, command: &NewCommand) -> Result<Submitted, StoreError> {
+        self.write("submitting a command", self.memory.submit(command))
+            .await
+    }
+
+    async fn pending_commands(
+        &self,
+        partition: PartitionId,
+        after: Option<CommandId>,
+        limit: u32,
+    ) -> Result<Vec<CommandRow>, StoreError> {
+        let pending = self.memory.pending_commands(partition, after, limit).await;
+        // The answer takes time: what it says may be old when it comes.
+        self.ready("reading pending commands").await?;
+        pending
+    }
+
+    async fn command(&self, id: CommandId) -> Result<Option<CommandRow>, StoreError> {
+        self.ready("reading a command").await?;
+        self.memory.command(id).await
+    }
+
+    async fn command_of_key(
+        &self,
+        workflow: WorkflowId,
+        key: &str,
+    ) -> Result<Option<CommandRow>, StoreError> {
+        self.ready("reading a command").await?;
+        self.memory.command_of_key(workflow, key).await
+    }
+
+    async fn commands(
+        &self,
+        workflow: Option<WorkflowId>,
+        batch: Option<u64>,
+        before: Option<CommandId>,
+        limit: u32,
+    ) -> Result<Vec<CommandRow>, StoreError> {
+        self.ready("reading commands").await?;
+        self.memory.commands(workflow, batch, before, limit).await
+    }
+}
+
+#[async_trait]
+impl BatchStore for FlakyStore {
+    async fn submit_batch(&self, batch: &NewBatch) -> Result<(BatchRow, bool), StoreError> {
+        self.write("submitting a batch", self.memory.submit_batch(batch))
+            .await
+    }
+
+    async fn batch(&self, id: u64) -> Result<Option<BatchRow>, StoreError> {
+        self.ready("reading batches").await?;
+        self.memory.batch(id).await
+    }
+
+    async fn batches(&self, before: Option<u64>, limit: u32) -> Result<Vec<BatchRow>, StoreError> {
+        self.ready("reading batches").await?;
+        self.memory.batches(before, limit).await
+    }
+
+    async fn batch_progress(&self, id: u64) -> Result<BatchProgress, StoreError> {
+        self.ready("reading batches").await?;
+        self.memory.batch_progress(id).await
+    }
+
+    async fn take_batch(
+        &self,
+        node: &NodeName,
+        lease: Duration,
+    ) -> Result<Option<BatchRow>, StoreError> {
+        self.write("taking a batch", self.memory.take_batch(node, lease))
+            .await
+    }
+
+    async fn advance_batch(
+        &self,
+        node: &NodeName,
+        id: u64,
+        place: Option<&ListCursor>,
+        submitted: u64,
+        state: BatchState,
+    ) -> Result<bool, StoreError> {
+        let advance = self.memory.advance_batch(node, id, place, submitted, state);
+        self.write("advancing a batch", advance).await
+    }
+
+    async fn stop_batch(&self, id: u64) -> Result<bool, StoreError> {
+        self.write("stopping a batch", self.memory.stop_batch(id))
+            .await
+    }
+}
+
+#[async_trait]
+impl UpkeepStore for FlakyStore {
+    async fn register_definitions(
+        &self,
+        definitions: &[DefinitionRef],
+    ) -> Result<Vec<DefinitionRef>, StoreError> {
+        let register = self.memory.register_definitions(definitions);
+        self.write("registering definitions", register).await
+    }
+
+    async fn partitions(&self) -> Result<Vec<PartitionRow>, StoreError> {
+        self.ready("reading the partitions").await?;
+        self.memory.partitions().await
+    }
+
+    async fn error_groups(&self, limit: u16) -> Result<Vec<ErrorGroup>, StoreError> {
+        self.ready("reading error groups").await?;
+        self.memory.error_groups(limit).await
+    }
+
+    async fn purgeable(
+        &self,
+        before: Timestamp,
+        limit: u16,
+    ) -> Result<Vec<(Head, Vec<Record>)>, StoreError> {
+        self.ready("reading what is old").await?;
+        self.memory.purgeable(before, limit).await
+    }
+
+    async fn purge(&self, idents: &[Ident]) -> Result<Purged, StoreError> {
+        self.write("removing what is old", self.memory.purge(idents))
+            .await
     }
 }
 

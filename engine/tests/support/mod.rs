@@ -5,6 +5,7 @@ pub mod dice;
 pub mod effects;
 pub mod flaky;
 pub mod lives;
+pub mod operator;
 pub mod site;
 pub mod untyped;
 
@@ -116,7 +117,9 @@ impl Action for Scripted {
                 first_delay: Duration::from_millis(10),
                 delay_max: Duration::from_millis(100),
                 attempts_max: 3,
+                elapsed_max: None,
             },
+            port: None,
             durability: self.durability,
         }
     }

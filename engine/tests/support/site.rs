@@ -16,6 +16,7 @@ use super::dice::Dice;
 use super::effects::{Ahead, Effects, Known, Standing, Temper, definition};
 use super::flaky::{FlakyBus, FlakyStore, Trouble};
 use super::lives::{SharedClock, Tasks};
+use super::operator::Operator as _;
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug)]
@@ -202,10 +203,7 @@ impl Site {
         for head in heads.iter().filter(|head| head.status == Status::Parked) {
             match engine.retry(head.id, "operator", "it works again").await {
                 // It is owned by the dead until their leases end.
-                Ok(_)
-                | Err(
-                    CommandError::Conflict(_) | CommandError::Undecided | CommandError::NotHere(_),
-                ) => {}
+                Ok(_) | Err(CommandError::Conflict(_) | CommandError::Undecided) => {}
                 Err(error) => panic!("a parked workflow can't be retried: {error}"),
             }
         }
@@ -274,7 +272,7 @@ impl Site {
         for event in self.store.memory.events() {
             let record: Record = serde_json::from_str(&event.payload).unwrap();
             assert_eq!(
-                (record.seq, record.event.kind()),
+                (record.seq, record.kind()),
                 (event.seq, event.kind.as_str())
             );
             records.entry(event.workflow).or_default().push(record);
@@ -297,8 +295,7 @@ impl Site {
                 "{}",
                 head.id
             );
-            let is_end =
-                |record: &&Record| matches!(record.event.kind(), "completed" | "compensated");
+            let is_end = |record: &&Record| record.ends.is_some();
             let ends = records.iter().filter(is_end).count();
             assert_eq!(
                 ends,

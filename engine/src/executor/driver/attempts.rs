@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::Driver;
 use crate::definition::{Attempt, Outcome, Phase as StepPhase, StepIndex};
-use crate::executor::attempt::{Ended, Work};
-use crate::payload::Payload;
+use crate::executor::attempt::{Ended, Late, Work};
 use crate::runtime::Timestamp;
+use crate::workflow::plan::inputs;
 use crate::workflow::{
     AfterFailure, Direction, Event, Failure, PlannedAttempt, StepError, StepState, Undo,
 };
@@ -15,11 +15,12 @@ use crate::workflow::{
 impl Driver {
     pub(super) fn begin(&mut self, planned: &PlannedAttempt) {
         let node = self.state.definition().step(planned.step);
-        let inputs: Option<Vec<Payload>> = node
-            .inputs
-            .iter()
-            .map(|source| self.state.value_of(*source).cloned())
-            .collect();
+        let inputs = inputs(&self.state, planned.step);
+        debug_assert_eq!(
+            inputs.len(),
+            node.inputs.len(),
+            "a step is attempted only when what it needs is done"
+        );
         let output = match (planned.direction, &self.state.steps[planned.step.0].action) {
             (Direction::Backward, StepState::Done { output, .. }) => Some(output.clone()),
             _ => None,
@@ -43,7 +44,7 @@ impl Driver {
                     && only_attempt
                     && self.is_volatile(),
             },
-            inputs: inputs.expect("a step is attempted only when what it needs is done"),
+            inputs,
             output,
             ask_first: planned.effect_may_exist || self.inherited.contains(&key),
         };
@@ -51,8 +52,10 @@ impl Driver {
         self.attempts.push(work.begin());
     }
 
-    pub(super) fn attempt_ended(&mut self, ended: Ended) {
+    pub(super) fn attempt_ended(&mut self, mut ended: Ended) {
         self.acting.remove(&ended.step);
+        self.late.extend(ended.late.take());
+        self.tell_breaker(&ended);
         if !self.is_expected(&ended) {
             return;
         }
@@ -63,8 +66,62 @@ impl Driver {
         }
     }
 
+    fn tell_breaker(&self, ended: &Ended) {
+        let policy = &self.state.definition().step(ended.step).policy;
+        let Some(port) = policy.port else { return };
+        let breakers = &self.context.breakers;
+        match ended.outcome {
+            Outcome::Done { .. } | Outcome::Refused(_) => breakers.answered(port),
+            Outcome::Unknown(_) | Outcome::Retry { .. } => {
+                breakers.failed(port, self.context.runtime.now());
+            }
+        }
+    }
+
+    /// An action that was given up has ended after all. If it took effect while the workflow goes back, it is undone, again if
+    /// need be; otherwise it changes nothing.
+    pub(super) fn ended_late(&mut self, late: &Late) {
+        let definition = self.state.definition();
+        let node = definition.step(late.step);
+        let is_still_to_be_undone =
+            self.state.needs_undo(late.step) && self.state.steps[late.step.0].undo == Undo::No;
+        if late.took_effect && node.undoable && self.state.is_going_back() && !is_still_to_be_undone
+        {
+            let step = node.name.to_string();
+            self.record(Event::EffectFoundLate { step }, Vec::new());
+        }
+    }
+
+    /// Turns a start back of which nothing is durable and whose port has no room. `false`: it can't, or need not.
+    pub(super) fn turns_back_at(&mut self, planned: &PlannedAttempt, port: &str) -> bool {
+        if planned.direction != Direction::Forward
+            || !self.is_volatile()
+            || !self.may_turn_back(planned.step)
+        {
+            return false;
+        }
+        let error = StepError::new(
+            "port-unavailable",
+            format!("`{port}` does not answer at the moment"),
+        );
+        self.unavailable.get_or_insert(error.clone());
+        let step = self.state.definition().step(planned.step).name.to_string();
+        let event = Event::AttemptFailed {
+            step,
+            attempt: planned.number,
+            failure: Failure::NoEffect,
+            error,
+            then: AfterFailure::TurnBack,
+        };
+        self.record(event, Vec::new());
+        true
+    }
+
     /// An attempt that ends after the workflow moved on changes nothing.
     pub(super) fn is_expected(&self, ended: &Ended) -> bool {
+        if self.state.is_terminal() {
+            return false;
+        }
         let progress = &self.state.steps[ended.step.0];
         match ended.direction {
             Direction::Forward => matches!(
@@ -145,7 +202,8 @@ impl Driver {
         let attempt = ended.number;
         let (error, after) = match ended.outcome {
             Outcome::Done { mut changes, .. } => {
-                if self.rows_never.contains(&ended.step) {
+                let rows_are_gone = self.state.steps[ended.step.0].undone_before;
+                if rows_are_gone || self.rows_never.contains(&ended.step) {
                     changes.clear();
                 }
                 return self.record(Event::CompensationDone { step, attempt }, changes);
@@ -229,6 +287,12 @@ impl Driver {
             .retry
             .delay_after(attempt, self.context.runtime.next_u64())?;
         let delay = delay.max(at_least.unwrap_or_default());
-        Some(self.context.runtime.now().after(delay))
+        let next = self.context.runtime.now().after(delay);
+        let since = self.state.steps[step.0].attempting_since?;
+        let in_time = policy
+            .retry
+            .elapsed_max
+            .is_none_or(|elapsed_max| next.since(since) <= elapsed_max);
+        in_time.then_some(next)
     }
 }

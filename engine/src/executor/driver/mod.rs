@@ -8,27 +8,31 @@
 mod attempts;
 mod outside;
 mod records;
+mod standing;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
-use super::attempt::Ended;
+use super::attempt::{Ended, Late};
+use super::breaker::Breakers;
 use super::busy::Busy;
-use super::registry::{Command, Discarded, Registry, Resident, Stage};
+use super::registry::{Discarded, Registry, Resident, Stage};
 use crate::definition::{Durability, StepIndex};
-use crate::engine::{CommandError, View};
 use crate::ids::{Epoch, WorkflowId};
+use crate::inbox::{Handed, Inbox};
 use crate::journal::{AppendError, Committed, JournalHandle, Staged};
 use crate::metrics::Metrics;
+use crate::node::timers::Timers;
 use crate::runtime::{Runtime, Timestamp};
-use crate::store::{Head, Store, StoreError};
+use crate::store::{Answer, Head, Status, Store, StoreError};
 use crate::workflow::{
-    Direction, Event, Phase, Plan, PlannedAttempt, Record, StepError, StepState, Undo,
+    By, Direction, Event, Phase, Plan, PlannedAttempt, Record, StepError, StepState, Undo,
     WorkflowState, plan,
 };
 
@@ -49,6 +53,12 @@ pub(crate) struct DriverContext {
     pub(crate) committed: Arc<Committed>,
     /// Where a workflow goes that was lost before it was durable.
     pub(crate) leftovers: mpsc::UnboundedSender<Leftover>,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) breakers: Arc<Breakers>,
+    /// Where a workflow goes that has nothing to do before an instant comes.
+    pub(crate) timers: Arc<Timers>,
+    /// A workflow that has nothing to do for longer than this leaves memory.
+    pub(crate) rest_after: Duration,
 }
 
 /// A workflow that lost its partition before anyone knew it to be durable. What it may have done is undone once it is known
@@ -79,7 +89,7 @@ pub(crate) enum Origin {
 /// The ends of a workflow's channels that its driver holds.
 pub(crate) struct Ends {
     pub(crate) resident: Resident,
-    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) commands: mpsc::Receiver<Handed>,
     pub(crate) stage: watch::Sender<Stage>,
 }
 
@@ -87,8 +97,10 @@ pub(crate) struct Ends {
 struct Appending {
     reply: oneshot::Receiver<Result<(), AppendError>>,
     staged: Vec<Staged>,
-    /// The state once the entry is durable.
+    answers: Vec<(Handed, Answer)>,
+    /// The state and the row once the entry is durable.
     state: WorkflowState,
+    head: Head,
 }
 
 /// Whether an earlier life of a workflow, of which nothing is durable by this one, is in the store.
@@ -101,10 +113,30 @@ enum EarlierLife {
     None,
 }
 
+/// What became of the attempts that are due.
+enum Made {
+    /// Those that may begin have begun. `blocked`: another one waits for the journal, for its time or for its port.
+    All { blocked: bool },
+    /// The workflow turned back: what is due is another question now.
+    TurnedBack,
+}
+
+/// Whether an attempt may begin as far as its port is concerned.
+enum Admission {
+    Granted,
+    Later,
+    TurnedBack,
+}
+
 /// The driver's next step.
 enum Next {
     Continue,
-    End { remember: bool },
+    End {
+        /// What it was may be shown from memory.
+        remember: bool,
+        /// It is woken at this instant.
+        wake_at: Option<Timestamp>,
+    },
 }
 
 /// One workflow, being driven.
@@ -118,15 +150,20 @@ pub(crate) struct Driver {
     appending: Option<Appending>,
     attempts: FuturesUnordered<BoxFuture<'static, Ended>>,
     acting: HashSet<StepIndex>,
+    /// What is left of actions that were given up.
+    late: FuturesUnordered<BoxFuture<'static, Late>>,
+    /// Steps whose port has no room for them before this instant.
+    held_back: HashMap<StepIndex, Timestamp>,
     /// Attempts that the journal names and that another life of this workflow may have made.
     inherited: HashSet<(StepIndex, Direction, u32)>,
     /// Steps whose rows are not durable yet: what needs them waits.
     rows_pending: HashSet<StepIndex>,
     /// Steps whose rows the store refused: their compensation has no rows to take back.
     rows_never: HashSet<StepIndex>,
-    replies: Vec<(u32, oneshot::Sender<Result<View, CommandError>>)>,
+    /// Answers to commands that no record carries out.
+    answers: Vec<(Handed, Answer)>,
     resident: Resident,
-    commands: mpsc::Receiver<Command>,
+    commands: mpsc::Receiver<Handed>,
     stage: watch::Sender<Stage>,
     earlier_life: EarlierLife,
     /// What it came from, if it came from a lost start: that is what is left over when it can't be cleared now.
@@ -150,13 +187,7 @@ impl Driver {
     ) -> Self {
         let mut leftover = None;
         let (durable, inherited, pending) = match origin {
-            Origin::Start(record) => {
-                let first = Staged {
-                    record,
-                    changes: Vec::new(),
-                };
-                (None, HashSet::new(), vec![first])
-            }
+            Origin::Start(record) => (None, HashSet::new(), vec![Staged::alone(record)]),
             Origin::Journal => (Some(state.clone()), under_way(&state), Vec::new()),
             Origin::Leftover(lost) => {
                 let staged = lost.staged.clone();
@@ -174,10 +205,12 @@ impl Driver {
             appending: None,
             attempts: FuturesUnordered::new(),
             acting: HashSet::new(),
+            late: FuturesUnordered::new(),
+            held_back: HashMap::new(),
             inherited,
             rows_pending: HashSet::new(),
             rows_never: HashSet::new(),
-            replies: Vec::new(),
+            answers: Vec::new(),
             resident: ends.resident,
             commands: ends.commands,
             stage: ends.stage,
@@ -225,13 +258,12 @@ impl Driver {
             "the node lost its partition while it started this workflow",
         );
         self.unavailable = Some(error.clone());
-        let event = Event::CompensationRequested {
+        let by = By {
             actor: "engine".to_owned(),
             reason: error.message,
         };
-        let actor = "engine".to_owned();
-        let reason = "what it did is still to be undone".to_owned();
-        let again = Event::RetryRequested { actor, reason };
+        let event = Event::CompensationRequested { by: by.clone() };
+        let again = Event::RetryRequested { by };
         // It may be going back already, or wait for an operator in the middle of that.
         if let Some(event) = [event, again].into_iter().find(|event| self.fits(event)) {
             self.record(event, Vec::new());
@@ -243,19 +275,19 @@ impl Driver {
         if self.durable.is_some() {
             self.publish();
         }
-        let remember = loop {
+        let (remember, wake_at) = loop {
             if *self.context.closed.borrow() {
                 self.partition_lost();
             }
             if self.gone {
-                break false;
+                break (false, None);
             }
             match self.advance().await {
                 // A command that came while the workflow settled is heard before it leaves memory.
-                Next::End { remember } => match self.commands.try_recv() {
+                Next::End { remember, wake_at } => match self.commands.try_recv() {
                     Ok(command) => self.command(command),
                     // What another owner may change from now on is not worth remembering.
-                    Err(_) => break remember && !*self.context.closed.borrow(),
+                    Err(_) => break (remember && !*self.context.closed.borrow(), wake_at),
                 },
                 Next::Continue => self.wait().await,
             }
@@ -266,16 +298,15 @@ impl Driver {
         if self
             .durable
             .as_ref()
-            .is_some_and(|state| state.status().is_terminal() || is_parked(state))
+            .is_some_and(|state| state.is_terminal() || is_parked(state))
         {
             self.context.metrics.settled.add(1);
         }
+        // Commands that are dropped here are still pending in the inbox, and are handed over again.
         self.commands.close();
         self.context.registry.retire(&self.resident, remember);
-        while let Ok(command) = self.commands.try_recv() {
-            let _gone = command.reply.send(Err(CommandError::Conflict(
-                "the workflow settled at this moment: look at it and decide again".to_owned(),
-            )));
+        if let Some(wake_at) = wake_at {
+            self.context.timers.add(wake_at, self.id.ident());
         }
     }
 
@@ -294,6 +325,7 @@ impl Driver {
             // First of all: once the partition is lost no attempt goes on.
             () = turns_true(&mut self.context.closed) => {}
             Some(ended) = self.attempts.next() => self.attempt_ended(ended),
+            Some(late) = self.late.next() => self.ended_late(&late),
             result = append_answer(&mut self.appending) => self.appended(result),
             found = earlier_life(&mut self.earlier_life) => self.earlier_life_found(found),
             Some(command) = self.commands.recv() => self.command(command),
@@ -304,11 +336,17 @@ impl Driver {
 
     /// Does everything that can be done without waiting.
     async fn advance(&mut self) -> Next {
-        self.end_if_done();
-        if let Some(next) = self.settle() {
-            return next;
-        }
-        let blocked = self.make_due_attempts();
+        let blocked = loop {
+            self.let_time_pass();
+            self.go_on_if_nothing_happens();
+            if let Some(next) = self.settle() {
+                return next;
+            }
+            match self.make_due_attempts() {
+                Made::All { blocked } => break blocked,
+                Made::TurnedBack => {}
+            }
+        };
         if self.should_append(blocked) {
             self.append().await;
         }
@@ -320,19 +358,13 @@ impl Driver {
         plan(&self.state, &|step| self.acting.contains(&step))
     }
 
-    /// Records the event that ends the workflow, when nothing is left to do.
-    fn end_if_done(&mut self) {
-        if let Some(end) = self.plan().end {
-            self.record(end, Vec::new());
-        }
-        // First attempts may be due that no record names: a compensation waited for an attempt that died with another owner.
-        if !self.plan().starts.is_empty() {
-            self.record(
-                Event::Resumed {
-                    epoch: self.context.epoch,
-                },
-                Vec::new(),
-            );
+    /// First attempts or an end may be due that no record names: something waited for an attempt that died with another owner, or
+    /// that ended without a word.
+    fn go_on_if_nothing_happens(&mut self) {
+        let plan = self.plan();
+        if !plan.starts.is_empty() || (plan.end.is_some() && self.late.is_empty()) {
+            let epoch = self.context.epoch;
+            self.record(Event::Continued { epoch }, Vec::new());
         }
     }
 
@@ -342,33 +374,76 @@ impl Driver {
             (&self.durable, &self.appending, &self.state.phase)
         {
             self.discard();
-            return Some(Next::End { remember: false });
+            return Some(Next::End {
+                remember: false,
+                wake_at: None,
+            });
         }
-        let quiet = self.pending.is_empty() && self.appending.is_none() && self.attempts.is_empty();
-        let over = self.state.status().is_terminal() || is_parked(&self.state);
-        (quiet && over).then_some(Next::End { remember: true })
+        if !self.is_quiet() {
+            return None;
+        }
+        let over = self.state.is_terminal() || is_parked(&self.state);
+        // What its row says, so that whoever finds it there knows when to wake it.
+        let rests =
+            self.head.status == Status::Waiting && self.standing() == self.durable_standing();
+        (over || rests).then_some(Next::End {
+            remember: true,
+            wake_at: self.head.wake_at.filter(|_| rests),
+        })
     }
 
-    /// Begins every attempt that is due and allowed. Returns whether one waits for the journal.
-    fn make_due_attempts(&mut self) -> bool {
+    /// Nothing is under way and nothing is left to be written.
+    fn is_quiet(&self) -> bool {
+        let over = self.state.is_terminal();
+        self.pending.is_empty()
+            && self.answers.is_empty()
+            && self.appending.is_none()
+            && self.attempts.is_empty()
+            && (over || self.late.is_empty())
+    }
+
+    /// Begins every attempt that is due and allowed.
+    fn make_due_attempts(&mut self) -> Made {
         // Busy first, then the look: who pauses sees either that we are busy or that we saw the pause.
         self.set_busy(true);
         if *self.context.paused.borrow_and_update() {
-            return true;
+            return Made::All { blocked: true };
         }
         let now = self.context.runtime.now();
         let mut blocked = false;
         for planned in self.plan().resumes {
-            if planned.not_before > now {
+            if planned.not_before > now || self.must_wait_for_journal(&planned) {
                 // A workflow that waits must be durable: it may wait for long.
                 blocked = true;
-            } else if self.must_wait_for_journal(&planned) {
-                blocked = true;
             } else if planned.direction == Direction::Forward || self.may_undo_without_trace() {
-                self.begin(&planned);
+                match self.admit(&planned, now) {
+                    Admission::Granted => self.begin(&planned),
+                    Admission::Later => blocked = true,
+                    Admission::TurnedBack => return Made::TurnedBack,
+                }
             }
         }
-        blocked
+        Made::All { blocked }
+    }
+
+    /// Whether the step's port has room for it now. If not it waits; a start of which nothing is durable is not owed patience.
+    fn admit(&mut self, planned: &PlannedAttempt, now: Timestamp) -> Admission {
+        let Some(port) = self.state.definition().step(planned.step).policy.port else {
+            return Admission::Granted;
+        };
+        let held_back = self.held_back.get(&planned.step);
+        if held_back.is_some_and(|until| *until > now) {
+            return Admission::Later;
+        }
+        self.held_back.remove(&planned.step);
+        match self.context.breakers.admit(port, now) {
+            Ok(()) => Admission::Granted,
+            Err(_) if self.turns_back_at(planned, port) => Admission::TurnedBack,
+            Err(not_before) => {
+                self.held_back.insert(planned.step, not_before);
+                Admission::Later
+            }
+        }
     }
 
     fn must_wait_for_journal(&self, planned: &PlannedAttempt) -> bool {
@@ -420,22 +495,25 @@ impl Driver {
             return None;
         }
         let now = self.context.runtime.now();
-        let waiting = self
-            .plan()
-            .resumes
+        self.instants()
             .into_iter()
-            .map(|planned| planned.not_before);
-        waiting.filter(|instant| *instant > now).min()
+            .filter(|instant| *instant > now)
+            .min()
     }
 
-    /// Pending records go to the journal when something waits for them or nothing else is about to add to them.
+    /// Pending records go to the journal when something waits for them or nothing else is about to add to them; so do answers,
+    /// and the word that the workflow rests.
     fn should_append(&self, blocked: bool) -> bool {
         if matches!(self.earlier_life, EarlierLife::Asked(_)) && !blocked {
             return false;
         }
-        !self.pending.is_empty()
-            && self.appending.is_none()
-            && (blocked || self.attempts.is_empty())
+        if self.appending.is_some() {
+            return false;
+        }
+        let idle = self.attempts.is_empty();
+        let records = !self.pending.is_empty() && (blocked || idle);
+        let answers = !self.answers.is_empty() && self.durable.is_some();
+        records || answers || self.is_about_to_rest()
     }
 
     /// Nothing of the workflow is durable, nor on its way to be.

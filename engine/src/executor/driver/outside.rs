@@ -1,56 +1,52 @@
 //! How a driver meets the outside: operators' commands, those who wait for the workflow, and its end.
 
-use super::{Driver, EarlierLife, Leftover};
-use crate::engine::{CommandError, View};
-use crate::executor::registry::{Command, Discarded, Stage, Verb};
-use crate::journal::Staged;
-use crate::store::{Head, StoreError};
-use crate::workflow::{Event, Record, StepError, turned_back_because};
 use std::sync::Arc;
 
+use super::{Driver, EarlierLife, Leftover};
+use crate::command::Verb;
+use crate::engine::View;
+use crate::executor::registry::{Discarded, Stage};
+use crate::inbox::Handed;
+use crate::journal::Staged;
+use crate::store::{Answer, CommandState, Head, StoreError};
+use crate::workflow::{StepError, turned_back_because};
+
 impl Driver {
-    pub(super) fn command(&mut self, command: Command) {
-        let Command {
-            verb,
-            actor,
-            reason,
-            reply,
-        } = command;
-        let event = match verb {
-            Verb::Retry => Event::RetryRequested { actor, reason },
-            Verb::Compensate => Event::CompensationRequested { actor, reason },
-        };
-        let record = Record {
-            seq: self.state.seq + 1,
-            at: self.context.runtime.now(),
-            event: event.clone(),
-            starts: Vec::new(),
-        };
-        if let Err(illegal) = self.state.clone().apply(&record) {
-            let _gone = reply.send(Err(CommandError::Conflict(illegal.why)));
-            return;
+    /// Records what a command asks for, or the reason why not.
+    pub(super) fn command(&mut self, handed: Handed) {
+        let command = &handed.row().command;
+        if let Verb::Signal(signal) = &command.verb
+            && self.state.has_signal(&signal.id)
+        {
+            let seq = self.state.seq;
+            return self.answer(handed, CommandState::Done { seq });
         }
-        self.record(event, Vec::new());
-        self.replies.push((record.seq, reply));
-    }
-
-    pub(super) fn answer_commands(&mut self) {
-        let durable = self.durable.as_ref().map_or(0, |state| state.seq);
-        let view = self.view();
-        for (seq, reply) in std::mem::take(&mut self.replies) {
-            if seq <= durable {
-                let _gone = reply.send(Ok(view.clone()));
-            } else {
-                self.replies.push((seq, reply));
+        let verb = &command.verb;
+        let now_at = self.state.seq;
+        let checked = match command.expected_seq {
+            Some(expected) if expected != now_at => {
+                Err(format!("it has moved on: its version is {now_at}"))
             }
+            _ => verb.check(self.state.definition()),
+        };
+        let event = verb.event(&command.by, &self.state);
+        match checked.and_then(|()| self.check_fits(&event)) {
+            Ok(()) => {
+                let now = self.context.runtime.now();
+                self.record_at(now, event, Vec::new(), Some(handed));
+            }
+            Err(why) => self.answer(handed, CommandState::Refused { why }),
         }
     }
 
-    /// The records of these commands won't be written.
-    pub(super) fn refuse_commands(&mut self, why: &str) {
-        for (_, reply) in std::mem::take(&mut self.replies) {
-            let _gone = reply.send(Err(CommandError::Conflict(why.to_owned())));
-        }
+    /// Answers a command that no record carries out.
+    pub(super) fn answer(&mut self, handed: Handed, state: CommandState) {
+        let answer = Answer {
+            id: handed.id(),
+            state,
+            at: self.context.runtime.now(),
+        };
+        self.answers.push((handed, answer));
     }
 
     /// The store has said whether an earlier life of this workflow is durable.

@@ -2,55 +2,71 @@
 
 use tokio::sync::oneshot;
 
-use super::{Appending, Driver};
+use super::{Appending, Driver, is_parked};
 use crate::definition::StepIndex;
-use crate::engine::CommandError;
 use crate::executor::registry::Discarded;
-use crate::journal::{AppendError, Entry, Staged};
-use crate::store::{Change, Head, HeadUpdate, Status};
-use crate::workflow::{AfterFailure, Event, Record, Refusal, StepError, WorkflowState, plan};
+use crate::inbox::Handed;
+use crate::journal::{self, AppendError, Entry, Parking, Staged};
+use crate::runtime::Timestamp;
+use crate::store::upkeep::normalised;
+use crate::store::{Change, CommandState, Head, HeadUpdate, ParkedRow};
+use crate::workflow::{
+    AfterFailure, Event, Phase, Record, Refusal, StepError, WorkflowState, follow,
+};
 
 impl Driver {
-    /// Applies an event and adds it to the pending records, with the attempts that it lets begin.
+    /// Applies an event and adds it to the pending records, with all that follows from it.
     pub(super) fn record(&mut self, event: Event, changes: Vec<Change>) {
-        let mut record = Record {
-            seq: self.state.seq + 1,
-            at: self.context.runtime.now(),
-            event,
-            starts: Vec::new(),
-        };
-        match self.state.clone().apply(&record) {
-            Ok(mut state) => {
-                let planned = plan(&state, &|step| self.acting.contains(&step));
-                record.starts = planned.intents(&state);
-                state
-                    .begin(&record)
-                    .expect("the plan names only attempts that may begin");
-                self.state = state;
-                self.pending.push(Staged { record, changes });
-            }
+        self.record_at(self.context.runtime.now(), event, changes, None);
+    }
+
+    /// Like [`Driver::record`], for an event of this instant that carries out this command.
+    pub(super) fn record_at(
+        &mut self,
+        at: Timestamp,
+        event: Event,
+        changes: Vec<Change>,
+        command: Option<Handed>,
+    ) {
+        let record = Record::new(self.state.seq + 1, at, event);
+        let after = match self.state.clone().apply(&record) {
+            Ok(after) => after,
             // The driver makes only events that fit: this is a defect, and the workflow is better off untouched.
             Err(illegal) => {
                 tracing::error!(workflow.id = %self.id, %illegal, "an event was dropped");
+                return;
             }
+        };
+        let acting = |step| self.acting.contains(&step);
+        let hold = !self.late.is_empty();
+        let (state, record, unreadable) = match follow(after.clone(), record.clone(), &acting, hold)
+        {
+            Ok((state, record)) => (state, record, None),
+            Err(error) => (after, record, Some(StepError::caused_by("input", &error))),
+        };
+        self.state = state;
+        self.pending.push(Staged {
+            record,
+            changes,
+            command,
+        });
+        if let Some(error) = unreadable {
+            self.record(Event::Poisoned { error }, Vec::new());
         }
     }
 
     pub(super) async fn append(&mut self) {
         let (reply, answer) = oneshot::channel();
         let staged = std::mem::take(&mut self.pending);
-        let status = self.state.status();
-        let changed = match &self.durable {
-            None => None,
-            Some(durable) => (durable.status() != status
-                || durable.reason_code() != self.state.reason_code())
-            .then(|| self.head_update(status)),
-        };
+        let answers = std::mem::take(&mut self.answers);
+        let head = self.current_head();
         let entry = Entry {
             workflow: self.id,
-            start: self.durable.is_none().then(|| self.current_head()),
+            start: self.durable.is_none().then(|| head.clone()),
             staged: staged.clone(),
-            head: changed,
+            head: self.durable.as_ref().and_then(|_| self.head_update(&head)),
+            parking: self.parking(),
+            answers: answers.iter().map(|(_, answer)| answer.clone()).collect(),
             reply,
         };
         // When the queue is closed the reply is dropped, and `appended` hears of it.
@@ -58,40 +74,49 @@ impl Driver {
         self.appending = Some(Appending {
             reply: answer,
             staged,
+            answers,
             state: self.state.clone(),
+            head,
         });
     }
 
     pub(super) fn appended(&mut self, result: Result<(), AppendError>) {
-        let Some(appending) = self.appending.take() else {
+        let Some(mut appending) = self.appending.take() else {
             return;
         };
         match result {
-            Ok(()) => {
-                self.head = self.head_of(&appending.state);
-                self.durable = Some(appending.state);
-                if self.pending.is_empty() {
-                    self.rows_pending.clear();
-                } else {
-                    let staged = self
-                        .pending
-                        .iter()
-                        .filter(|staged| !staged.changes.is_empty());
-                    let steps = staged.filter_map(|staged| staged.record.event.step());
-                    self.rows_pending = steps
-                        .filter_map(|step| self.state.definition().index_of(step))
-                        .collect();
-                }
-                self.publish();
-                self.answer_commands();
-            }
+            Ok(()) => self.is_durable(appending),
             Err(AppendError::Refused { staged, refusal }) => {
+                self.answers.append(&mut appending.answers);
                 self.rows_refused(appending, staged, &refusal);
             }
             Err(AppendError::Exists) => self.given_back(Discarded::Exists, appending.staged),
             Err(AppendError::Poisoned(error)) => self.poisoned(appending, error),
             Err(AppendError::Lost) => self.given_back(Discarded::Lost, appending.staged),
             Err(AppendError::Undecided) => self.given_back(Discarded::Undecided, appending.staged),
+        }
+    }
+
+    fn is_durable(&mut self, appending: Appending) {
+        self.head = appending.head;
+        self.durable = Some(appending.state);
+        if self.pending.is_empty() {
+            self.rows_pending.clear();
+        } else {
+            let staged = self
+                .pending
+                .iter()
+                .filter(|staged| !staged.changes.is_empty());
+            let steps = staged.filter_map(|staged| staged.record.event.step());
+            self.rows_pending = steps
+                .filter_map(|step| self.state.definition().index_of(step))
+                .collect();
+        }
+        self.publish();
+        let carried_out = appending.staged.iter().filter_map(journal::answer);
+        let others = appending.answers.iter().map(|(_, answer)| answer.clone());
+        for answer in carried_out.chain(others) {
+            self.context.inbox.answered(&answer);
         }
     }
 
@@ -106,10 +131,7 @@ impl Driver {
             (Some(durable), _) => Ok(durable.clone()),
             (None, Some(first)) => {
                 let started = WorkflowState::start(self.state.definition(), &first);
-                self.pending.push(Staged {
-                    record: first,
-                    changes: Vec::new(),
-                });
+                self.pending.push(Staged::alone(first));
                 started
             }
             (None, None) => return,
@@ -131,16 +153,12 @@ impl Driver {
     /// Records it once more, if it still fits, under the number that it now has.
     fn record_again(&mut self, mut staged: Staged) {
         let event = staged.record.event;
-        let reply = self
-            .replies
-            .iter()
-            .position(|(seq, _)| *seq == staged.record.seq);
-        let reply = reply.map(|place| self.replies.swap_remove(place).1);
-        if !self.fits(&event) {
-            if let Some(reply) = reply {
+        if self.check_fits(&event).is_err() {
+            if let Some(handed) = staged.command {
                 let why =
-                    "a step was refused at this moment: look at the workflow and decide again";
-                let _gone = reply.send(Err(CommandError::Conflict(why.to_owned())));
+                    "a step was refused at this moment: look at the workflow and decide again"
+                        .to_owned();
+                self.answer(handed, CommandState::Refused { why });
             }
             return;
         }
@@ -152,9 +170,7 @@ impl Driver {
         if !staged.changes.is_empty() {
             self.rows_pending.extend(step);
         }
-        self.record(event, staged.changes);
-        self.replies
-            .extend(reply.map(|reply| (self.state.seq, reply)));
+        self.record_at(staged.record.at, event, staged.changes, staged.command);
     }
 
     fn step_of(&self, event: &Event) -> Option<StepIndex> {
@@ -184,13 +200,17 @@ impl Driver {
     }
 
     pub(super) fn fits(&self, event: &Event) -> bool {
-        let record = Record {
-            seq: self.state.seq + 1,
-            at: self.state.at,
-            event: event.clone(),
-            starts: Vec::new(),
-        };
-        self.state.clone().apply(&record).is_ok()
+        self.check_fits(event).is_ok()
+    }
+
+    /// Whether the event is legal now, or why not.
+    pub(super) fn check_fits(&self, event: &Event) -> Result<(), String> {
+        let at = self.context.runtime.now().max(self.state.at);
+        let record = Record::new(self.state.seq + 1, at, event.clone());
+        match self.state.clone().apply(&record) {
+            Ok(_) => Ok(()),
+            Err(illegal) => Err(illegal.why),
+        }
     }
 
     /// The store refuses the workflow's rows for no reason that anyone foresaw: it waits for an operator.
@@ -207,34 +227,69 @@ impl Driver {
             Some(durable) => {
                 self.pending.clear();
                 self.rows_pending.clear();
-                self.refuse_commands(
-                    "the store refuses what happens to this workflow: it is parked",
-                );
+                self.answers.extend(appending.answers);
+                let commands = appending
+                    .staged
+                    .into_iter()
+                    .filter_map(|staged| staged.command);
+                for handed in commands {
+                    let why = "the store refuses what happens to this workflow: it is parked";
+                    self.answer(
+                        handed,
+                        CommandState::Refused {
+                            why: why.to_owned(),
+                        },
+                    );
+                }
                 self.state = durable;
                 self.record(Event::Poisoned { error }, Vec::new());
             }
         }
     }
 
-    pub(super) fn current_head(&self) -> Head {
-        self.head_of(&self.state)
-    }
-
-    pub(super) fn head_of(&self, state: &WorkflowState) -> Head {
+    /// Its row as it is to be from now on.
+    fn current_head(&self) -> Head {
+        let (status, wake_at) = self.standing();
         Head {
-            status: state.status(),
-            reason: state.reason_code().map(str::to_owned),
-            updated_at: state.at,
+            status,
+            wake_at,
+            reason: self.state.reason_code().map(str::to_owned),
+            updated_at: self.state.at,
             ..self.head.clone()
         }
     }
 
-    pub(super) fn head_update(&self, status: Status) -> HeadUpdate {
-        HeadUpdate {
+    /// What of its row changes.
+    fn head_update(&self, head: &Head) -> Option<HeadUpdate> {
+        let changed = head.status != self.head.status
+            || head.reason != self.head.reason
+            || head.wake_at != self.head.wake_at;
+        changed.then(|| HeadUpdate {
             id: self.id,
-            status,
-            reason: self.state.reason_code().map(str::to_owned),
-            updated_at: self.state.at,
+            status: head.status,
+            reason: head.reason.clone(),
+            wake_at: head.wake_at,
+            updated_at: head.updated_at,
+        })
+    }
+
+    /// What changes about its being parked.
+    fn parking(&self) -> Option<Parking> {
+        let was = self.durable.as_ref().filter(|durable| is_parked(durable));
+        let Phase::Parked { step, error, .. } = &self.state.phase else {
+            return was.map(|_| Parking::Over);
+        };
+        if was.is_some_and(|was| was.phase == self.state.phase) {
+            return None;
         }
+        let name = |index: StepIndex| self.state.definition().step(index).name.to_string();
+        Some(Parking::Parked(ParkedRow {
+            id: self.id,
+            definition: self.head.definition.name.clone(),
+            step: step.map(name),
+            class: error.class.clone(),
+            message: normalised(&error.message),
+            since: self.state.at,
+        }))
     }
 }

@@ -34,6 +34,22 @@ impl Dialect {
         }
     }
 
+    /// Makes a SELECT take what it read for its transaction alone. On SQLite the one writer holds the whole file.
+    pub(crate) const fn update_lock(self) -> &'static str {
+        match self {
+            Self::MySql => " FOR UPDATE",
+            Self::Sqlite => "",
+        }
+    }
+
+    /// What stands before and behind the name of an index that a table is to be read by, whatever the statistics say.
+    pub(crate) const fn index_hint(self) -> (&'static str, &'static str) {
+        match self {
+            Self::MySql => (" FORCE INDEX (", ")"),
+            Self::Sqlite => (" INDEXED BY ", ""),
+        }
+    }
+
     /// Follows `FROM workflows`: read by the status index whatever the statistics say. With `ORDER BY ident LIMIT n` an
     /// optimiser would otherwise gladly walk the primary key of ten million finished workflows.
     pub(crate) const fn by_status_index(self) -> &'static str {

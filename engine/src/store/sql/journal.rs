@@ -96,14 +96,13 @@ impl SqlJournal {
     /// A batch of this partition, numbered without a gap: what the statements rely on.
     fn check(&self, batch: &Batch) -> Result<(), StoreError> {
         let partition = self.lease.partition;
-        let foreign = batch
-            .events
-            .iter()
-            .any(|event| event.workflow.partition() != partition)
-            || batch
-                .workflows
-                .iter()
-                .any(|head| head.id.partition() != partition);
+        let events = batch.events.iter().map(|event| event.workflow);
+        let foreign = events
+            .chain(batch.workflows.iter().map(|head| head.id))
+            .chain(batch.heads.iter().map(|head| head.id))
+            .chain(batch.parked.iter().map(|row| row.id))
+            .chain(batch.unparked.iter().copied())
+            .any(|id| id.partition() != partition);
         let gap = batch
             .events
             .windows(2)

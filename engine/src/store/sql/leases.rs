@@ -3,17 +3,20 @@
 use std::time::Duration;
 
 use super::database::SqlDatabase;
-use super::driver::{ErrorKind, Role};
+use super::driver::{ErrorKind, Outcome, Role};
+use super::reads::unsigned;
 use super::statement::{Part, Statement};
 use super::text::SqlText;
 use super::transaction::{Failure, transact};
 use crate::ids::{Epoch, NodeName, PartitionId};
-use crate::store::{CommitError, Lease, StoreError};
+use crate::store::rules::share;
+use crate::store::{CommitError, Lease, Status, StoreError};
 
 const ACQUIRING: &str = "acquiring partitions";
 const ADOPTING: &str = "adopting partitions";
 const RENEWING: &str = "renewing leases";
 const RELEASING: &str = "releasing leases";
+const RETIRING: &str = "retiring a partition";
 
 /// So many other nodes may make partitions at the very moment.
 const CREATE_ATTEMPTS_MAX: u32 = 32;
@@ -22,11 +25,12 @@ const CREATE_ATTEMPTS_MAX: u32 = 32;
 struct Partition {
     id: PartitionId,
     epoch: Epoch,
-    own: bool,
+    owner: String,
     expired: bool,
+    retired: bool,
 }
 
-/// Own partitions, then expired ones, then new ones.
+/// Own partitions, then expired ones, then retired ones, then new ones.
 pub(crate) async fn acquire(
     database: &SqlDatabase,
     node: &NodeName,
@@ -34,15 +38,19 @@ pub(crate) async fn acquire(
     lease: Duration,
 ) -> Result<Vec<Lease>, StoreError> {
     database.end_former_leases(ACQUIRING).await?;
+    let known = partitions(database, ACQUIRING).await?;
+    let (retired, in_use): (Vec<_>, Vec<_>) = known.into_iter().partition(|found| found.retired);
+    let (own, others): (Vec<_>, Vec<_>) =
+        in_use.into_iter().partition(|found| found.owner == node.0);
     let mut held = Vec::new();
-    let (own, others): (Vec<_>, Vec<_>) = partitions(database, ACQUIRING, node)
-        .await?
-        .into_iter()
-        .partition(|found| found.own);
     for partition in own {
         held.extend(take(database, ACQUIRING, node, &partition, lease).await?);
     }
-    for partition in others.iter().filter(|partition| partition.expired) {
+    let free = others
+        .iter()
+        .filter(|partition| partition.expired)
+        .chain(&retired);
+    for partition in free {
         if held.len() >= usize::from(wanted) {
             break;
         }
@@ -54,18 +62,22 @@ pub(crate) async fn acquire(
     Ok(held)
 }
 
-/// Every partition whose lease has run out.
+/// This node's share of the partitions whose lease has run out. Nodes that ask at once begin at different places, so that
+/// they do not run after the same ones; where they do, one of them gets it.
 pub(crate) async fn adopt_expired(
     database: &SqlDatabase,
     node: &NodeName,
     lease: Duration,
 ) -> Result<Vec<Lease>, StoreError> {
     database.end_former_leases(ADOPTING).await?;
+    let known = partitions(database, ADOPTING).await?;
+    let in_use = || known.iter().filter(|partition| !partition.retired);
+    let live = in_use().filter(|partition| !partition.expired);
+    let live = live.map(|partition| partition.owner.as_str());
+    let expired = in_use().filter(|partition| partition.expired);
     let mut adopted = Vec::new();
-    for partition in partitions(database, ADOPTING, node).await? {
-        if partition.expired {
-            adopted.extend(take(database, ADOPTING, node, &partition, lease).await?);
-        }
+    for partition in share(node, live, expired.collect()) {
+        adopted.extend(take(database, ADOPTING, node, partition, lease).await?);
     }
     Ok(adopted)
 }
@@ -96,31 +108,89 @@ pub(crate) async fn release(database: &SqlDatabase, leases: &[Lease]) -> Result<
         .map(|_matched| ())
 }
 
+/// Retires a partition that is held under this epoch and has nothing left to do: all its workflows have ended, all its events
+/// are published, and all commands to it are answered. It is retired on trial, which waits for a batch on its way and shuts
+/// out every later one; then it is looked at, and the trial stands or is rolled back.
+pub(crate) async fn retire(database: &SqlDatabase, lease: &Lease) -> Result<bool, StoreError> {
+    let connection = database.driver().connection(Role::Write).await;
+    let mut connection = connection.map_err(|error| error.without_effect(RETIRING))?;
+    let trial = connection.run(RETIRING, trial(database, lease)).await;
+    let outcomes = match trial {
+        Ok(outcomes) => outcomes,
+        // To drop the connection is to roll back.
+        Err(error) => return Err(error.error.without_effect(RETIRING)),
+    };
+    let stands = is_empty(&outcomes)?;
+    let end = if stands { "COMMIT" } else { "ROLLBACK" };
+    match connection.run(RETIRING, end.to_owned()).await {
+        Ok(_) => {
+            connection.release();
+            Ok(stands)
+        }
+        Err(error) if stands => Err(error.error.with_effect(RETIRING)),
+        // The connection is closed, and so the trial is rolled back.
+        Err(_) => Ok(false),
+    }
+}
+
+fn trial(database: &SqlDatabase, Lease { partition, epoch }: &Lease) -> String {
+    let mut text = SqlText::new(database.dialect());
+    let begin = text.dialect().begin();
+    let by_status_index = text.dialect().by_status_index();
+    text.sql(begin)
+        .sql(";\nUPDATE partitions SET retired = 1, epoch = epoch + 1, lease_until_us = 0 WHERE id = ")
+        .number(partition.0)
+        .sql(" AND retired = 0 AND epoch = ")
+        .number(epoch.0);
+    text.sql(";\nSELECT 1 FROM workflows")
+        .sql(by_status_index)
+        .sql(" WHERE status IN (");
+    let open = Status::ALL.into_iter().filter(|one| !one.is_terminal());
+    text.list(open, |text, status| {
+        text.text(status.as_str());
+    });
+    text.sql(") AND partition_id = ")
+        .number(partition.0)
+        .sql(" LIMIT 1");
+    text.sql(";\nSELECT 1 FROM journals WHERE published_seq < last_seq AND partition_id = ")
+        .number(partition.0);
+    text.sql(";\nSELECT 1 FROM commands WHERE state = 0 AND partition_id = ")
+        .number(partition.0)
+        .sql(" LIMIT 1");
+    text.finish()
+}
+
+/// Whether the trial matched the partition and found nothing in it.
+fn is_empty(outcomes: &[Outcome]) -> Result<bool, StoreError> {
+    match outcomes {
+        [_begin, trial, found @ ..] if found.len() == 3 => {
+            Ok(trial.matched == 1 && found.iter().all(|found| found.rows.is_empty()))
+        }
+        _ => Err(StoreError::Unavailable {
+            doing: RETIRING,
+            cause: "a reply is missing".to_owned(),
+        }),
+    }
+}
+
 async fn partitions(
     database: &SqlDatabase,
     doing: &'static str,
-    node: &NodeName,
 ) -> Result<Vec<Partition>, StoreError> {
     let mut text = SqlText::new(database.dialect());
-    text.sql("SELECT id, epoch, CASE WHEN owner = ")
-        .text(&node.0);
-    text.sql(" THEN 1 ELSE 0 END AS own, CASE WHEN lease_until_us <= ");
+    text.sql("SELECT id, epoch, owner, CASE WHEN lease_until_us <= ");
     text.sql(database.dialect().now_us());
-    text.sql(" THEN 1 ELSE 0 END AS expired FROM partitions ORDER BY id");
+    text.sql(" THEN 1 ELSE 0 END AS expired, retired FROM partitions ORDER BY id");
     let outcomes = database.write(doing, text.finish()).await;
     let outcomes = outcomes.map_err(|error| error.without_effect(doing))?;
     let rows = outcomes.iter().flat_map(|outcome| &outcome.rows);
     rows.map(|row| {
-        let unsigned = |column| {
-            let number = row.integer(column)?;
-            u64::try_from(number).map_err(|_| row.wrong(column, "is negative"))
-        };
-        let id = u32::try_from(unsigned(0)?).map_err(|_| row.wrong(0, "is no partition"))?;
         Ok(Partition {
-            id: PartitionId(id),
-            epoch: Epoch(unsigned(1)?),
-            own: row.integer(2)? == 1,
+            id: PartitionId(unsigned(row, 0)?),
+            epoch: Epoch(unsigned(row, 1)?),
+            owner: row.text(2)?.to_owned(),
             expired: row.integer(3)? == 1,
+            retired: row.integer(4)? == 1,
         })
     })
     .collect()
@@ -136,7 +206,7 @@ async fn take(
     lease: Duration,
 ) -> Result<Option<Lease>, StoreError> {
     let mut text = SqlText::new(database.dialect());
-    text.sql("UPDATE partitions SET epoch = epoch + 1, owner = ")
+    text.sql("UPDATE partitions SET retired = 0, epoch = epoch + 1, owner = ")
         .text(&node.0);
     text.sql(", lease_until_us = ");
     lease_until(&mut text, lease);
@@ -144,7 +214,7 @@ async fn take(
         .number(partition.id.0)
         .sql(" AND epoch = ")
         .number(partition.epoch.0);
-    if !partition.own {
+    if partition.owner != node.0 {
         text.sql(" AND lease_until_us <= ")
             .sql(database.dialect().now_us());
     }
@@ -169,7 +239,7 @@ async fn create(
     lease: Duration,
 ) -> Result<Lease, StoreError> {
     for _attempt in 0..CREATE_ATTEMPTS_MAX {
-        let known = partitions(database, ACQUIRING, node).await?;
+        let known = partitions(database, ACQUIRING).await?;
         let id = known.last().map_or(1, |last| last.id.0 + 1);
         match insert(database, node, lease, id).await {
             Ok(()) => {
@@ -203,10 +273,10 @@ async fn insert(
     id: u32,
 ) -> Result<(), CommitError> {
     let mut partition = SqlText::new(database.dialect());
-    partition.sql("INSERT INTO partitions (id, owner, epoch, lease_until_us) VALUES (");
+    partition.sql("INSERT INTO partitions (id, owner, epoch, lease_until_us, retired) VALUES (");
     partition.number(id).sql(", ").text(&node.0).sql(", 1, ");
     lease_until(&mut partition, lease);
-    partition.sql(")");
+    partition.sql(", 0)");
     let mut journal = SqlText::new(database.dialect());
     journal.sql(
         "INSERT INTO journals (partition_id, epoch, opened, batch_no, last_seq, published_seq) VALUES (",
@@ -250,7 +320,8 @@ async fn set_lease(
     Ok(outcomes.iter().map(|outcome| outcome.matched).collect())
 }
 
-fn lease_until(text: &mut SqlText, lease: Duration) {
+/// When a lease ends that begins now, by the database's clock.
+pub(crate) fn lease_until(text: &mut SqlText, lease: Duration) {
     let now = text.dialect().now_us();
     text.sql(now)
         .sql(" + ")

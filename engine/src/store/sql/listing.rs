@@ -1,19 +1,31 @@
-//! Lists of workflows, newest first. The one index leads with status and definition, so a list is merged from one short
-//! read for each pair that the filter leaves open; nothing is ever sorted that is longer than a page a pair.
+//! Lists of workflows. Every call reads a bounded part of one index and the rows of its entries, and gives a page that may be
+//! short; so a list costs the same in a store of ten million workflows as in one of ten.
+//!
+//! Each filter that has an index leads to what passes it; the other filters are looked at row by row. Where several lead
+//! there, the one under which the fewest workflows stand is followed: it reaches furthest back in as many entries.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
 
 use super::database::SqlDatabase;
-use super::reads::{fixed, heads, rows};
+use super::reads::{heads, rows};
 use super::text::SqlText;
+use super::window::{
+    self, BY_LABEL, BY_REASON, BY_STATUS, BY_STEP, Index, Order, Span, Window, definitions, idents,
+};
 use crate::ids::Ident;
-use crate::runtime::Timestamp;
 use crate::store::{Head, ListCursor, ListFilter, Page, Status, StoreError};
 
 const LISTING: &str = "listing workflows";
 const COUNTING: &str = "counting workflows";
 
 const LIMIT_MAX: u16 = 500;
-/// A store knows at most so many definitions under one status.
-const DEFINITIONS_MAX: usize = 64;
+/// So many entries of an index are looked through in one call, when some of them may not pass the other filters.
+const ENTRIES_MAX: usize = 2_000;
+/// So many entries are read for all pairs of status and definition together, unless there are more pairs.
+const ENTRIES_OF_PAIRS_MAX: usize = 20_000;
+/// So many rows are read at a time.
+const ROWS_PER_READ: usize = 500;
 
 /// A page of the workflows that pass the filter.
 pub(crate) async fn list(
@@ -21,17 +33,21 @@ pub(crate) async fn list(
     filter: &ListFilter,
 ) -> Result<Page<Head>, StoreError> {
     let limit = usize::from(filter.limit.clamp(1, LIMIT_MAX));
-    let pairs = pairs(database, filter).await?;
-    let mut cursors = cursors(database, &pairs, filter.after.as_ref(), limit + 1).await?;
-    let more = cursors.len() > limit;
-    cursors.truncate(limit);
-    let next = if more { cursors.last().cloned() } else { None };
-    let idents: Vec<Ident> = cursors.iter().map(|cursor| cursor.ident).collect();
-    let mut items = heads(database, LISTING, &idents).await?;
-    // A workflow may have moved on between the two reads.
-    items.retain(|head| filter.status.is_none_or(|status| status == head.status));
-    items.sort_by_key(|head| std::cmp::Reverse((head.created_at, head.id.ident())));
-    Ok(Page { items, next })
+    let ways = ways(filter);
+    let each = if is_exact(filter, &ways) {
+        limit + 1
+    } else {
+        ENTRIES_MAX
+    };
+    let mut windows = Vec::with_capacity(ways.len());
+    for way in ways {
+        windows.push(window(database, filter, way, each).await?);
+    }
+    let furthest = windows.into_iter().max_by(|one, other| {
+        let reach = compare_reach(one, other);
+        reach.then_with(|| other.entries.len().cmp(&one.entries.len()))
+    });
+    page(database, filter, limit, furthest.unwrap_or_default()).await
 }
 
 /// How many workflows have each status.
@@ -50,113 +66,136 @@ pub(crate) async fn count_by_status(
         .collect()
 }
 
-/// The pairs of status and definition that the filter lets through and that have workflows.
-async fn pairs(
+/// A way to everything that passes a filter.
+#[derive(Debug, Clone, Copy)]
+enum Way<'a> {
+    /// An index with one part.
+    One(Index, &'a str),
+    /// The pairs of status and definition that the filter leaves open.
+    Pairs,
+}
+
+/// All ways to what passes the filter. A filter always has the same ways in the same order of entries, so that a cursor
+/// means the same on each of them.
+fn ways(filter: &ListFilter) -> Vec<Way<'_>> {
+    if let Some(step) = &filter.step {
+        return vec![Way::One(BY_STEP, step)];
+    }
+    let reason = filter.reason.iter().map(|text| Way::One(BY_REASON, text));
+    let label = filter.label.iter().map(|text| Way::One(BY_LABEL, text));
+    let mut ways: Vec<_> = reason.chain(label).collect();
+    if filter.status.is_some() || filter.definition.is_some() || ways.is_empty() {
+        ways.push(Way::Pairs);
+    }
+    ways
+}
+
+/// Whether all that the one way leads to passes the filter.
+fn is_exact(filter: &ListFilter, ways: &[Way<'_>]) -> bool {
+    let only_step = ListFilter {
+        step: filter.step.clone(),
+        after: filter.after.clone(),
+        limit: filter.limit,
+        ..ListFilter::default()
+    };
+    ways.len() == 1 && (filter.step.is_none() || *filter == only_step)
+}
+
+/// Reads the first entries of a way, up to `each` of a part.
+async fn window(
     database: &SqlDatabase,
     filter: &ListFilter,
-) -> Result<Vec<(Status, String)>, StoreError> {
-    let statuses: Vec<Status> = Status::ALL
-        .into_iter()
-        .filter(|one| filter.status.is_none_or(|only| only == *one))
-        .collect();
-    if let Some(definition) = &filter.definition {
-        return Ok(statuses
+    way: Way<'_>,
+    each: usize,
+) -> Result<Window, StoreError> {
+    // The instants of steps are those of parking.
+    let by_start = filter.step.is_none();
+    let span = Span {
+        from: filter.created_from.filter(|_| by_start),
+        before: filter.created_before.filter(|_| by_start),
+        after: filter.after.clone(),
+        order: Order::NewestFirst,
+    };
+    match way {
+        Way::One(index, text) => {
+            window::read(database, LISTING, index, &[vec![text]], &span, each).await
+        }
+        Way::Pairs => {
+            let statuses = filter
+                .status
+                .map_or_else(|| Status::ALL.to_vec(), |only| vec![only]);
+            let names = match &filter.definition {
+                Some(only) => vec![only.clone()],
+                None => definitions(database, LISTING, &statuses).await?,
+            };
+            let pairs = window::pairs(&statuses, &names);
+            let each = each.min((ENTRIES_OF_PAIRS_MAX / pairs.len().max(1)).max(1));
+            window::read(database, LISTING, BY_STATUS, &pairs, &span, each).await
+        }
+    }
+}
+
+/// Which of two windows onto the same list reaches further.
+fn compare_reach(one: &Window, other: &Window) -> Ordering {
+    match (one.more, other.more) {
+        (true, true) => match (one.entries.last(), other.entries.last()) {
+            (Some(one), Some(other)) => Order::NewestFirst.compare(one, other),
+            (one, other) => one.is_some().cmp(&other.is_some()),
+        },
+        (one, other) => other.cmp(&one),
+    }
+}
+
+/// The first workflows of the window that pass the filter.
+async fn page(
+    database: &SqlDatabase,
+    filter: &ListFilter,
+    limit: usize,
+    window: Window,
+) -> Result<Page<Head>, StoreError> {
+    let mut items: Vec<Head> = Vec::with_capacity(limit);
+    let mut last: Option<&ListCursor> = None;
+    let mut rest = window.entries.as_slice();
+    let mut take = limit + 1;
+    while !rest.is_empty() {
+        let (entries, behind) = rest.split_at(take.min(rest.len()));
+        let mut found: HashMap<Ident, Head> = heads(database, LISTING, &idents(entries))
+            .await?
             .into_iter()
-            .map(|status| (status, definition.clone()))
-            .collect());
-    }
-    let mut pairs = Vec::new();
-    let mut open: Vec<(Status, Option<String>)> =
-        statuses.into_iter().map(|status| (status, None)).collect();
-    for _ in 0..DEFINITIONS_MAX {
-        open = next_definitions(database, &open).await?;
-        if open.is_empty() {
-            return Ok(pairs);
+            .map(|head| (head.id.ident(), head))
+            .collect();
+        for entry in entries {
+            let head = found.remove(&entry.ident);
+            let Some(head) = head.filter(|head| passes(filter, head)) else {
+                continue;
+            };
+            if items.len() == limit {
+                let next = last.cloned();
+                return Ok(Page { items, next });
+            }
+            items.push(head);
+            last = Some(entry);
         }
-        let found = open
-            .iter()
-            .filter_map(|(status, name)| Some((*status, name.clone()?)));
-        pairs.extend(found);
+        rest = behind;
+        take = ROWS_PER_READ;
     }
-    let cause = format!("there are more than {DEFINITIONS_MAX} definitions: filter by one");
-    Err(StoreError::Corrupt {
-        doing: LISTING,
-        cause,
-    })
+    let next = window.entries.last().filter(|_| window.more).cloned();
+    Ok(Page { items, next })
 }
 
-/// For each status the first definition after the given one: one step in the index each.
-async fn next_definitions(
-    database: &SqlDatabase,
-    after: &[(Status, Option<String>)],
-) -> Result<Vec<(Status, Option<String>)>, StoreError> {
-    let mut text = SqlText::new(database.dialect());
-    for (index, (status, definition)) in after.iter().enumerate() {
-        text.sql(if index > 0 { ";\n" } else { "" });
-        text.sql("SELECT MIN(definition) FROM workflows WHERE status = ")
-            .text(status.as_str());
-        if let Some(definition) = definition {
-            text.sql(" AND definition > ").text(definition);
-        }
-    }
-    let rows = rows(database, LISTING, text).await?;
-    let mut found = Vec::new();
-    for (row, (status, _)) in rows.iter().zip(after) {
-        if let Some(definition) = row.optional_text(0)? {
-            found.push((*status, Some(definition.to_owned())));
-        }
-    }
-    Ok(found)
-}
-
-/// The newest workflows of all the pairs, in one statement and so in one snapshot.
-async fn cursors(
-    database: &SqlDatabase,
-    pairs: &[(Status, String)],
-    after: Option<&ListCursor>,
-    limit: usize,
-) -> Result<Vec<ListCursor>, StoreError> {
-    if pairs.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut text = SqlText::new(database.dialect());
-    for (index, (status, definition)) in pairs.iter().enumerate() {
-        text.sql(if index > 0 { "\nUNION ALL " } else { "" });
-        newest(&mut text, *status, definition, after, limit);
-    }
-    text.sql("\nORDER BY created_us DESC, ident DESC LIMIT ")
-        .number(limit as u64);
-    let rows = rows(database, LISTING, text).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(ListCursor {
-                created_at: Timestamp(row.integer(0)?),
-                ident: fixed(row, 1)?,
-            })
-        })
-        .collect()
-}
-
-fn newest(
-    text: &mut SqlText,
-    status: Status,
-    definition: &str,
-    after: Option<&ListCursor>,
-    limit: usize,
-) {
-    let by_status_index = text.dialect().by_status_index();
-    text.sql("SELECT created_us, ident FROM (SELECT created_us, ident FROM workflows");
-    text.sql(by_status_index)
-        .sql(" WHERE status = ")
-        .text(status.as_str());
-    text.sql(" AND definition = ").text(definition);
-    if let Some(ListCursor { created_at, ident }) = after {
-        // Not as a comparison of rows: MySQL would not begin at the cursor.
-        text.sql(" AND created_us <= ").number(created_at.0);
-        text.sql(" AND (created_us < ").number(created_at.0);
-        text.sql(" OR ident < ").bytes(ident).sql(")");
-    }
-    text.sql(" ORDER BY created_us DESC, ident DESC LIMIT ")
-        .number(limit as u64);
-    text.sql(") AS newest");
+/// Whether the row is what the filter asks for: it may have changed since the index was read.
+fn passes(filter: &ListFilter, head: &Head) -> bool {
+    let same =
+        |wanted: &Option<String>, text: Option<&str>| wanted.is_none() || wanted.as_deref() == text;
+    filter.status.is_none_or(|status| head.status == status)
+        && same(&filter.definition, Some(&head.definition.name))
+        && same(&filter.reason, head.reason.as_deref())
+        && same(&filter.label, head.label.as_deref())
+        && (filter.step.is_none() || head.status == Status::Parked)
+        && filter
+            .created_from
+            .is_none_or(|from| head.created_at >= from)
+        && filter
+            .created_before
+            .is_none_or(|before| head.created_at < before)
 }

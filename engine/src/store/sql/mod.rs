@@ -15,7 +15,15 @@ mod store;
 
 mod leases;
 mod listing;
+mod open;
 mod reads;
+mod window;
+
+mod batches;
+mod commands;
+mod definitions;
+mod groups;
+mod upkeep;
 
 mod batch;
 mod changes;

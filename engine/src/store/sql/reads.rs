@@ -13,14 +13,14 @@ use crate::workflow::{DefinitionRef, Record};
 
 const FINDING: &str = "finding a workflow";
 const READING_RECORDS: &str = "reading a workflow's records";
-const READING_OPEN: &str = "reading a partition's open workflows";
+const LOADING: &str = "loading workflows";
 const READING_EVENTS: &str = "reading a partition's events";
 
 /// So many workflows' records are read at a time.
 const WORKFLOWS_PER_READ: usize = 64;
 
-const SELECT_HEADS: &str = "SELECT ident, partition_id, definition, version, hash, status, reason, label, request_hash, \
-     created_us, updated_us FROM workflows WHERE ident IN (";
+const SELECT_HEADS: &str = "SELECT ident, partition_id, definition, version, hash, status, reason, label, wake_us, \
+     request_hash, created_us, updated_us FROM workflows WHERE ident IN (";
 
 /// The head of this workflow.
 pub(crate) async fn find(
@@ -66,69 +66,52 @@ pub(crate) async fn records(
     rows.iter().map(|row| record(row, 0)).collect()
 }
 
-/// The open workflows of a partition, by ident, with all their records.
-pub(crate) async fn open_workflows(
+/// These workflows with all their records, in the order in which they are asked for.
+pub(crate) async fn load(
     database: &SqlDatabase,
-    partition: PartitionId,
-    after: Option<Ident>,
-    limit: u32,
+    idents: &[Ident],
 ) -> Result<Vec<(Head, Vec<Record>)>, StoreError> {
-    let mut text = SqlText::new(database.dialect());
-    text.sql("SELECT ident FROM workflows")
-        .sql(database.dialect().by_status_index());
-    text.sql(" WHERE status IN (");
-    text.list(
-        Status::ALL
-            .into_iter()
-            .filter(|status| !status.is_terminal()),
-        |text, status| {
-            text.text(status.as_str());
-        },
-    );
-    text.sql(") AND partition_id = ").number(partition.0);
-    if let Some(after) = after {
-        text.sql(" AND ident > ").bytes(&after);
-    }
-    text.sql(" ORDER BY ident LIMIT ").number(limit);
-    let rows = rows(database, READING_OPEN, text).await?;
-    let idents: Vec<Ident> = rows
-        .iter()
-        .map(|row| fixed(row, 0))
-        .collect::<Result<_, _>>()?;
-    let mut open = Vec::with_capacity(idents.len());
+    let mut loaded = Vec::with_capacity(idents.len());
     for idents in idents.chunks(WORKFLOWS_PER_READ) {
-        let mut heads = heads(database, READING_OPEN, idents).await?;
-        heads.sort_by_key(|head| head.id.ident());
-        let mut records = records_of(database, &heads).await?;
-        open.extend(heads.into_iter().map(|head| {
-            let records = records.remove(&head.id).unwrap_or_default();
-            (head, records)
-        }));
+        let mut found: HashMap<Ident, Head> = heads(database, LOADING, idents)
+            .await?
+            .into_iter()
+            .map(|head| (head.id.ident(), head))
+            .collect();
+        let heads: Vec<Head> = idents
+            .iter()
+            .filter_map(|ident| found.remove(ident))
+            .collect();
+        loaded.extend(with_records(database, LOADING, heads).await?);
     }
-    Ok(open)
+    Ok(loaded)
 }
 
-async fn records_of(
+/// These heads, in their order, with all their records.
+pub(crate) async fn with_records(
     database: &SqlDatabase,
-    heads: &[Head],
-) -> Result<HashMap<WorkflowId, Vec<Record>>, StoreError> {
-    let mut records: HashMap<WorkflowId, Vec<Record>> = HashMap::new();
+    doing: &'static str,
+    heads: Vec<Head>,
+) -> Result<Vec<(Head, Vec<Record>)>, StoreError> {
     if heads.is_empty() {
-        return Ok(records);
+        return Ok(Vec::new());
     }
     let mut text = SqlText::new(database.dialect());
     text.sql("SELECT workflow_id, payload FROM events WHERE workflow_id IN (");
-    text.list(heads, |text, head| {
+    text.list(&heads, |text, head| {
         text.bytes(head.id.bytes());
     });
     text.sql(") ORDER BY workflow_id, seq");
-    for row in rows(database, READING_OPEN, text).await? {
-        records
-            .entry(WorkflowId::from_bytes(fixed(&row, 0)?))
-            .or_default()
-            .push(record(&row, 1)?);
+    let mut records: HashMap<WorkflowId, Vec<Record>> = HashMap::new();
+    for row in rows(database, doing, text).await? {
+        let id = WorkflowId::from_bytes(fixed(&row, 0)?);
+        records.entry(id).or_default().push(record(&row, 1)?);
     }
-    Ok(records)
+    let with_records = heads.into_iter().map(|head| {
+        let records = records.remove(&head.id).unwrap_or_default();
+        (head, records)
+    });
+    Ok(with_records.collect())
 }
 
 /// The events of a partition after `after`.
@@ -174,7 +157,6 @@ pub(crate) async fn rows(
 
 fn head(row: &Row) -> Result<Head, StoreError> {
     let ident: Ident = fixed(row, 0)?;
-    let status = row.text(5)?;
     Ok(Head {
         id: WorkflowId::new(PartitionId(unsigned(row, 1)?), ident),
         definition: DefinitionRef {
@@ -182,13 +164,19 @@ fn head(row: &Row) -> Result<Head, StoreError> {
             version: unsigned(row, 3)?,
             hash: row.integer(4)?.cast_unsigned(),
         },
-        status: Status::parse(status).ok_or_else(|| row.wrong(5, "is no status"))?,
+        status: status(row, 5)?,
         reason: row.optional_text(6)?.map(ToOwned::to_owned),
         label: row.optional_text(7)?.map(ToOwned::to_owned),
-        request_hash: fixed(row, 8)?,
-        created_at: Timestamp(row.integer(9)?),
-        updated_at: Timestamp(row.integer(10)?),
+        wake_at: row.optional_integer(8)?.map(Timestamp),
+        request_hash: fixed(row, 9)?,
+        created_at: Timestamp(row.integer(10)?),
+        updated_at: Timestamp(row.integer(11)?),
     })
+}
+
+/// The status in this column.
+pub(crate) fn status(row: &Row, column: usize) -> Result<Status, StoreError> {
+    Status::parse(row.text(column)?).ok_or_else(|| row.wrong(column, "is no status"))
 }
 
 fn record(row: &Row, column: usize) -> Result<Record, StoreError> {
@@ -205,6 +193,6 @@ pub(crate) fn fixed<const N: usize>(row: &Row, column: usize) -> Result<[u8; N],
 }
 
 /// The number of this column, which is never negative.
-fn unsigned<T: TryFrom<i64>>(row: &Row, column: usize) -> Result<T, StoreError> {
+pub(crate) fn unsigned<T: TryFrom<i64>>(row: &Row, column: usize) -> Result<T, StoreError> {
     T::try_from(row.integer(column)?).map_err(|_| row.wrong(column, "is out of range"))
 }

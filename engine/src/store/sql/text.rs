@@ -51,6 +51,14 @@ impl SqlText {
         self
     }
 
+    /// A whole number, or NULL.
+    pub fn optional_number(&mut self, number: Option<impl Into<i128>>) -> &mut Self {
+        match number {
+            Some(number) => self.number(number),
+            None => self.sql("NULL"),
+        }
+    }
+
     /// Bytes, as a hexadecimal literal.
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         self.text.reserve(bytes.len() * 2 + 3);

@@ -14,6 +14,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{Backend, Listen};
 use crate::exit;
 
+pub mod operators;
+
+use operators::{Batches, Commands, Nodes, Workflows};
+
 /// A durable saga engine for limited drops: it holds what a buyer reserved, and holds fast when things fail.
 #[derive(Parser, Debug)]
 #[command(name = "holdfast", version, after_help = exit::HELP)]
@@ -35,6 +39,12 @@ pub enum Command {
     Migrate(Migrate),
     /// Look at workflows and operate them, over a running server's operators' address
     Workflows(Workflows),
+    /// Tell many workflows the same: wake all that are parked on an error
+    Batches(Batches),
+    /// Who told which workflow what, why, and what came of it
+    Commands(Commands),
+    /// Who owns which partitions
+    Nodes(Nodes),
     /// Measure
     Bench(Bench),
 }
@@ -114,64 +124,6 @@ pub struct PgSim {
 }
 
 #[derive(Args, Debug)]
-pub struct Workflows {
-    /// Where operators are served
-    #[arg(
-        long,
-        global = true,
-        env = "HOLDFAST_OPERATORS_URL",
-        default_value = "http://127.0.0.1:8081",
-        value_name = "URL"
-    )]
-    pub operators_url: String,
-    /// How to print the result
-    #[arg(short, long, global = true, value_enum, default_value_t = Output::Text)]
-    pub output: Output,
-    #[command(subcommand)]
-    pub command: WorkflowsCommand,
-}
-
-#[derive(Subcommand, Debug)]
-pub enum WorkflowsCommand {
-    /// List workflows, newest first
-    List {
-        /// Only with this state, such as PARKED
-        #[arg(long)]
-        state: Option<String>,
-        /// Only of this definition
-        #[arg(long)]
-        definition: Option<String>,
-        /// At most so many
-        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
-        limit: u16,
-        /// Go on after an earlier page
-        #[arg(long)]
-        cursor: Option<String>,
-    },
-    /// Show one workflow with its steps
-    Show {
-        /// Its id
-        id: String,
-    },
-    /// Let a parked workflow go on
-    Retry(OperatorCommand),
-    /// Turn a workflow back
-    Compensate(OperatorCommand),
-}
-
-#[derive(Args, Debug)]
-pub struct OperatorCommand {
-    /// The workflow's id
-    pub id: String,
-    /// Who does this
-    #[arg(long, env = "USER")]
-    pub actor: String,
-    /// Why
-    #[arg(long)]
-    pub reason: String,
-}
-
-#[derive(Args, Debug)]
 pub struct Bench {
     #[command(subcommand)]
     pub command: BenchCommand,
@@ -181,6 +133,10 @@ pub struct Bench {
 pub enum BenchCommand {
     /// No-op four-step workflows through the journal, beside the same rows written by a bare loop
     Engine(BenchEngine),
+    /// How long a node takes to get many open workflows moving again that another one left behind
+    Takeover(BenchTakeover),
+    /// What many workflows that wait for their time cost in memory, and how late they are woken
+    Waiting(BenchWaiting),
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,12 +147,55 @@ pub enum StoreKind {
     Sqlite,
 }
 
+/// Where a benchmark runs.
 #[derive(Args, Debug)]
-pub struct BenchEngine {
+pub struct BenchStore {
     /// Which store
     #[arg(long, value_enum, default_value_t = StoreKind::Sqlite)]
     pub store: StoreKind,
-    /// Workflows to complete
+    /// MySQL or MariaDB, for --store mysql
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub database_url: Option<crate::config::Secret>,
+}
+
+#[derive(Args, Debug)]
+pub struct BenchTakeover {
+    #[command(flatten)]
+    pub place: BenchStore,
+    /// Workflows that are in the middle of something when their node dies
+    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub open: u32,
+    /// Partitions, each with a journal writer and a connection
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=16))]
+    pub partitions: u16,
+    /// How to print the result
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+#[derive(Args, Debug)]
+pub struct BenchWaiting {
+    #[command(flatten)]
+    pub place: BenchStore,
+    /// Workflows that wait at the same time
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub workflows: u32,
+    /// So many are woken each second
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub per_second: u32,
+    /// How to print the result
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+#[derive(Args, Debug)]
+pub struct BenchEngine {
+    #[command(flatten)]
+    pub place: BenchStore,
+    /// The third step says no: workflows are compensated instead of completed
+    #[arg(long)]
+    pub refuse: bool,
+    /// Workflows to run
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub workflows: u32,
     /// Workflows at the same time
@@ -205,9 +204,6 @@ pub struct BenchEngine {
     /// Partitions, each with a journal writer and a connection
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=16))]
     pub partitions: u16,
-    /// MySQL or MariaDB, for --store mysql
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
-    pub database_url: Option<crate::config::Secret>,
     /// How to print the result
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,

@@ -122,6 +122,17 @@ pub struct Backend {
         value_parser = clap::value_parser!(u16).range(1..=64)
     )]
     pub partitions: Option<u16>,
+
+    /// How long this node's partitions stay its own when nothing is heard of it: so long after a crash others take them
+    /// over. Shorter than the database's worst pause, and the node loses them for nothing.
+    #[arg(
+        long,
+        env = "HOLDFAST_LEASE",
+        default_value = "10s",
+        value_name = "TIME",
+        value_parser = duration_between(Duration::from_secs(1), Duration::from_mins(5))
+    )]
+    pub lease: Duration,
 }
 
 /// The servers of production.

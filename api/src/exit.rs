@@ -18,6 +18,8 @@ pub enum Code {
     InUse = 5,
     /// The other side understood the command and refused it.
     Refused = 6,
+    /// The other side accepted the command, and it has not come to its end in time.
+    Pending = 7,
     /// A defect of this program or of its surroundings.
     Internal = 70,
 }
@@ -32,6 +34,7 @@ Exit codes:
   4   the database's schema is of another version
   5   an address or the data directory is in use
   6   the command was understood and refused
+  7   the command was accepted, and had not come to its end in time
   70  a defect";
 
 /// A command failed.

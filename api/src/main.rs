@@ -60,9 +60,14 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Demo(arguments) => demo::run(arguments, runtime).await,
         Command::PgSim(arguments) => pg_sim::run(arguments, runtime).await,
         Command::Migrate(arguments) => migrate::run(arguments, runtime).await,
-        Command::Workflows(arguments) => operate::run(arguments).await,
+        Command::Workflows(arguments) => operate::workflows(arguments, &runtime).await,
+        Command::Batches(arguments) => operate::batches(arguments, &runtime).await,
+        Command::Commands(arguments) => operate::commands(arguments).await,
+        Command::Nodes(arguments) => operate::nodes(arguments).await,
         Command::Bench(arguments) => match arguments.command {
             BenchCommand::Engine(arguments) => bench::run(arguments, runtime).await,
+            BenchCommand::Takeover(arguments) => bench::takeover::run(arguments, runtime).await,
+            BenchCommand::Waiting(arguments) => bench::waiting::run(arguments, runtime).await,
         },
     }
 }

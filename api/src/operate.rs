@@ -1,201 +1,166 @@
-//! `holdfast workflows`: a thin client of the operators' API of a running server.
+//! `holdfast workflows`, `batches`, `commands` and `nodes`: a thin client of the operators' API of a running server. It asks,
+//! prints the answer, and fails with the server's own sentence.
 
-use std::fmt::Write as _;
-use std::time::Duration;
+mod client;
+mod orders;
+mod text;
+mod watch;
 
-use reqwest::{Client, RequestBuilder, Url};
-use serde_json::{Value, json};
+use engine::Runtime;
+use reqwest::StatusCode;
+use serde_json::Value;
 
-use crate::cli::{OperatorCommand, Output, Workflows, WorkflowsCommand};
-use crate::exit::{Code, Failure, with_causes};
+use crate::cli::Output;
+use crate::cli::operators::{
+    Batches, BatchesCommand, Commands, FilterArguments, Nodes, Pages, Workflows, WorkflowsCommand,
+};
+use crate::exit::{Code, Failure};
+use client::{Answer, Client};
+use orders::Order;
 
-const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Asks, prints the answer, and fails with the server's own sentence.
-pub async fn run(arguments: Workflows) -> Result<(), Failure> {
-    let Workflows {
-        operators_url,
-        output,
-        command,
-    } = arguments;
-    let server = Server::new(&operators_url)?;
-    let answer = match &command {
+/// Looks at workflows, and tells one of them something.
+pub async fn workflows(arguments: Workflows, runtime: &Runtime) -> Result<(), Failure> {
+    let Workflows { server, command } = arguments;
+    let (client, output) = (Client::new(&server)?, server.output);
+    let order = match command {
         WorkflowsCommand::List {
-            state,
-            definition,
+            filter,
             limit,
             cursor,
         } => {
-            let limit = limit.to_string();
-            let query: Vec<(&str, &str)> = [
-                ("state", state.as_deref()),
-                ("definition", definition.as_deref()),
-                ("limit", Some(limit.as_str())),
-                ("cursor", cursor.as_deref()),
-            ]
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value?)))
-            .collect();
-            server
-                .call(server.client.get(server.url(&[])?).query(&query))
-                .await?
+            let mut query = words(&filter);
+            query.push(("limit", limit.to_string()));
+            query.extend(cursor.map(|cursor| ("cursor", cursor)));
+            let answer = client.get(&["workflows"], &query).await?;
+            return print(output, &answer, text::workflows);
         }
-        WorkflowsCommand::Show { id } => server.call(server.client.get(server.url(&[id])?)).await?,
-        WorkflowsCommand::Retry(order) => server.operate("retry", order).await?,
-        WorkflowsCommand::Compensate(order) => server.operate("compensate", order).await?,
+        WorkflowsCommand::Show { id } => {
+            let answer = client.get(&["workflows", &id], &[]).await?;
+            return print(output, &answer, text::workflow);
+        }
+        WorkflowsCommand::Errors { limit } => {
+            let answer = client
+                .get(&["errors"], &[("limit", limit.to_string())])
+                .await?;
+            return print(output, &answer, text::errors);
+        }
+        WorkflowsCommand::Watch { id, limit } => {
+            return watch::run(&client, output, &id, limit, runtime).await;
+        }
+        WorkflowsCommand::Retry(order) => Order::plain("retry", order),
+        WorkflowsCommand::Compensate(order) => Order::plain("compensate", order),
+        WorkflowsCommand::Pause(order) => Order::plain("pause", order),
+        WorkflowsCommand::Resume(order) => Order::plain("resume", order),
+        WorkflowsCommand::Abandon(order) => Order::plain("abandon", order),
+        WorkflowsCommand::Resolve(resolve) => Order::resolve(resolve),
+        WorkflowsCommand::Skip(skip) => Order::skip(skip),
+        WorkflowsCommand::Signal(signal) => Order::signal(signal, runtime),
     };
-    match output {
-        Output::Json => println!("{answer:#}"),
-        Output::Text if matches!(command, WorkflowsCommand::List { .. }) => {
-            print!("{}", list(&answer));
+    let is_dry_run = order.arguments.dry_run;
+    let answer = orders::send(&client, order, runtime).await?;
+    if is_dry_run {
+        return print(output, &answer, text::preview);
+    }
+    if answer.status != StatusCode::ACCEPTED {
+        return print(output, &answer, text::workflow);
+    }
+    print(output, &answer, text::command)?;
+    Err(Failure::new(
+        Code::Pending,
+        format!(
+            "it is accepted and will be carried out or refused, and was not yet: look with `holdfast commands {}`",
+            text::word(&answer.body["id"])
+        ),
+    ))
+}
+
+/// Tells many workflows the same.
+pub async fn batches(arguments: Batches, runtime: &Runtime) -> Result<(), Failure> {
+    let Batches { server, command } = arguments;
+    let (client, output) = (Client::new(&server)?, server.output);
+    match command {
+        BatchesCommand::Preview(batch) => {
+            let answer = orders::batch(&client, batch, true, runtime).await?;
+            print(output, &answer, text::batch_preview)
         }
-        Output::Text => print!("{}", detail(&answer)),
+        BatchesCommand::Start(batch) => {
+            let answer = orders::batch(&client, batch, false, runtime).await?;
+            print(output, &answer, text::batch)
+        }
+        BatchesCommand::List(pages) => {
+            let answer = client.get(&["batches"], &page(&pages)).await?;
+            print(output, &answer, text::batches)
+        }
+        BatchesCommand::Show { id } => {
+            let answer = client.get(&["batches", &id.to_string()], &[]).await?;
+            print(output, &answer, text::batch)
+        }
+        BatchesCommand::Commands { id, pages } => {
+            let path = ["batches", &id.to_string(), "commands"];
+            let answer = client.get(&path, &page(&pages)).await?;
+            print(output, &answer, text::commands)
+        }
+        BatchesCommand::Stop { id } => {
+            let path = ["batches", &id.to_string(), "stop"];
+            let answer = client.call(client.post(&path)?).await?;
+            print(output, &answer, text::batch)
+        }
+    }
+}
+
+/// Who told which workflow what.
+pub async fn commands(arguments: Commands) -> Result<(), Failure> {
+    let Commands {
+        server,
+        id,
+        workflow,
+        pages,
+    } = arguments;
+    let client = Client::new(&server)?;
+    if let Some(id) = id {
+        let answer = client.get(&["commands", &id.to_string()], &[]).await?;
+        return print(server.output, &answer, text::command);
+    }
+    let mut query = page(&pages);
+    query.extend(workflow.map(|workflow| ("workflow", workflow)));
+    let answer = client.get(&["commands"], &query).await?;
+    print(server.output, &answer, text::commands)
+}
+
+/// Who owns which partitions.
+pub async fn nodes(arguments: Nodes) -> Result<(), Failure> {
+    let client = Client::new(&arguments.server)?;
+    let answer = client.get(&["nodes"], &[]).await?;
+    print(arguments.server.output, &answer, text::nodes)
+}
+
+fn print(output: Output, answer: &Answer, text: fn(&Value) -> String) -> Result<(), Failure> {
+    match output {
+        Output::Json => println!("{:#}", answer.body),
+        Output::Text => print!("{}", text(&answer.body)),
     }
     Ok(())
 }
 
-struct Server {
-    client: Client,
-    base: Url,
+/// The filter in the words of the API.
+fn words(filter: &FilterArguments) -> Vec<(&'static str, String)> {
+    let parts = [
+        ("state", &filter.state),
+        ("definition", &filter.definition),
+        ("error", &filter.error),
+        ("label", &filter.label),
+        ("step", &filter.step),
+        ("from", &filter.from),
+        ("before", &filter.before),
+    ];
+    let given = parts.into_iter();
+    given
+        .filter_map(|(name, value)| Some((name, value.clone()?)))
+        .collect()
 }
 
-impl Server {
-    fn new(operators_url: &str) -> Result<Self, Failure> {
-        let base = Url::parse(operators_url)
-            .ok()
-            .filter(|url| !url.cannot_be_a_base())
-            .ok_or_else(|| {
-                Failure::new(
-                    Code::Configuration,
-                    "--operators-url can't be read: give one such as http://127.0.0.1:8081",
-                )
-            })?;
-        let client = Client::builder()
-            .timeout(TIMEOUT)
-            .no_proxy()
-            .build()
-            .map_err(|error| Failure::internal("setting up the HTTP client", &error))?;
-        Ok(Self { client, base })
-    }
-
-    fn url(&self, rest: &[&str]) -> Result<Url, Failure> {
-        let mut url = self.base.clone();
-        url.path_segments_mut()
-            .map_err(|()| Failure::new(Code::Configuration, "--operators-url can't have a path"))?
-            .pop_if_empty()
-            .extend(["v1", "workflows"])
-            .extend(rest);
-        Ok(url)
-    }
-
-    async fn operate(&self, verb: &str, order: &OperatorCommand) -> Result<Value, Failure> {
-        let OperatorCommand { id, actor, reason } = order;
-        let body = json!({ "actor": actor, "reason": reason });
-        self.call(self.client.post(self.url(&[id, verb])?).json(&body))
-            .await
-    }
-
-    async fn call(&self, request: RequestBuilder) -> Result<Value, Failure> {
-        let unreachable = |error: reqwest::Error| {
-            let why = with_causes(&error.without_url());
-            let hint = "start `holdfast serve`, or give its operators' address by --operators-url";
-            Failure::new(
-                Code::Server,
-                format!("{} can't be asked: {why}; {hint}", self.base),
-            )
-        };
-        let response = request.send().await.map_err(unreachable)?;
-        let status = response.status();
-        let body: Value = response.json().await.map_err(unreachable)?;
-        if status.is_success() {
-            return Ok(body);
-        }
-        let sentence = text(&body["detail"]);
-        let code = if status.is_server_error() {
-            Code::Server
-        } else {
-            Code::Refused
-        };
-        Err(Failure::new(
-            code,
-            if sentence.is_empty() {
-                format!("the server answered {status}")
-            } else {
-                sentence
-            },
-        ))
-    }
-}
-
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null => String::new(),
-        other => other.to_string(),
-    }
-}
-
-fn list(answer: &Value) -> String {
-    let mut out = format!(
-        "{:<36}  {:<12}  {:<12}  {:<20}  {}\n",
-        "ID", "STATE", "DEFINITION", "REASON", "STARTED"
-    );
-    for row in answer["workflows"].as_array().into_iter().flatten() {
-        let [id, state, definition, reason, started] =
-            ["id", "state", "definition", "reason", "created_at"].map(|name| text(&row[name]));
-        writeln!(
-            out,
-            "{id:<36}  {state:<12}  {definition:<12}  {reason:<20}  {started}"
-        )
-        .expect("a String takes all");
-    }
-    if let Some(cursor) = answer["next_cursor"].as_str() {
-        writeln!(out, "more with --cursor {cursor}").expect("a String takes all");
-    }
-    out
-}
-
-fn detail(answer: &Value) -> String {
-    let mut out = String::new();
-    for name in [
-        "id",
-        "state",
-        "definition",
-        "version",
-        "reason",
-        "label",
-        "created_at",
-        "updated_at",
-    ] {
-        let value = text(&answer[name]);
-        if !value.is_empty() {
-            writeln!(out, "{name:<12} {value}").expect("a String takes all");
-        }
-    }
-    if let Value::Object(parked) = &answer["waiting_for_operator"] {
-        let error = parked
-            .get("error")
-            .map(|error| text(&error["message"]))
-            .unwrap_or_default();
-        writeln!(out, "{:<12} {error}", "waits for").expect("a String takes all");
-    }
-    writeln!(
-        out,
-        "\n{:<16}  {:<14}  {:>8}  {:<14}  LAST ERROR",
-        "STEP", "STATE", "ATTEMPTS", "COMPENSATION"
-    )
-    .expect("a String takes all");
-    for step in answer["steps"].as_array().into_iter().flatten() {
-        let [name, state, attempts] = ["name", "state", "attempts"].map(|name| text(&step[name]));
-        let (undo, error) = (
-            text(&step["compensation"]["state"]),
-            text(&step["last_error"]["message"]),
-        );
-        writeln!(
-            out,
-            "{name:<16}  {state:<14}  {attempts:>8}  {undo:<14}  {error}"
-        )
-        .expect("a String takes all");
-    }
-    out
+fn page(pages: &Pages) -> Vec<(&'static str, String)> {
+    let mut query = vec![("limit", pages.limit.to_string())];
+    query.extend(pages.before.map(|before| ("before", before.to_string())));
+    query
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use engine::batch::BatchError;
 use engine::store::StoreError;
 use engine::workflow::Refusal;
 use engine::{CommandError, StartError};
@@ -44,6 +45,16 @@ impl Kind {
         "invalid-parameter",
         StatusCode::BAD_REQUEST,
         "A parameter of the URL is wrong",
+    );
+    pub const INVALID_HEADER: Self = kind(
+        "invalid-header",
+        StatusCode::BAD_REQUEST,
+        "A header of the request is wrong",
+    );
+    pub const MOVED_ON: Self = kind(
+        "moved-on",
+        StatusCode::PRECONDITION_FAILED,
+        "It is no longer as the request expects it",
     );
     pub const IDEMPOTENCY_KEY_REQUIRED: Self = kind(
         "idempotency-key-required",
@@ -256,7 +267,9 @@ impl From<StartError> for Problem {
                 format!("{id} is not known to be durable yet: try again with the same Idempotency-Key to find out"),
             ),
             StartError::Store(error) => error.into(),
-            error @ StartError::UnknownDefinition(_) => Self::internal("starting a workflow", &error),
+            error @ (StartError::UnknownDefinition(_) | StartError::Input(_)) => {
+                Self::internal("starting a workflow", &error)
+            }
         }
     }
 }
@@ -266,14 +279,37 @@ impl From<CommandError> for Problem {
         match error {
             CommandError::NotFound(id) => Self::not_found("workflow", &id.to_string()),
             CommandError::Conflict(why) => Self::new(Kind::CONFLICT, why),
-            error @ CommandError::NotHere(_) => Self::new(Kind::CONFLICT, error.to_string()),
+            error @ CommandError::MovedOn { .. } => {
+                Self::new(Kind::MOVED_ON, error.to_string()).with_field("If-Match")
+            }
+            CommandError::Invalid(why) => Self::new(Kind::INVALID_FIELD, why),
+            CommandError::KeyReused(id) => key_reused("command", id.0),
             CommandError::Undecided => Self::new(
                 Kind::UNDECIDED,
-                "it is not known yet whether the command is durable: look at the workflow to find out",
+                "it is not known yet whether the command is durable: send it again under the same key to find out",
             ),
             CommandError::Store(error) => error.into(),
         }
     }
+}
+
+impl From<BatchError> for Problem {
+    fn from(error: BatchError) -> Self {
+        match error {
+            BatchError::EmptyFilter => Self::invalid(
+                "filter",
+                "must name its workflows: by state, definition, reason, label or step",
+            ),
+            BatchError::Invalid(why) => Self::new(Kind::INVALID_FIELD, why),
+            BatchError::KeyReused(id) => key_reused("batch", id),
+            BatchError::Store(error) => error.into(),
+        }
+    }
+}
+
+fn key_reused(what: &str, number: u64) -> Problem {
+    let why = format!("the key was used for another {what}, number {number}: take a new one");
+    Problem::new(Kind::IDEMPOTENCY_KEY_REUSED, why).with_field("Idempotency-Key")
 }
 
 #[derive(Serialize)]

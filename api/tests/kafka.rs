@@ -87,7 +87,12 @@ async fn journal(shop: &Shop) -> BTreeMap<String, Vec<(u64, String)>> {
             let event = |event: &Value| {
                 (
                     event["seq"].as_u64().expect("a number"),
-                    event["type"].as_str().expect("a type").to_owned(),
+                    // An event that ends its workflow is published as that.
+                    event["ends"]
+                        .as_str()
+                        .or(event["type"].as_str())
+                        .expect("a type")
+                        .to_owned(),
                 )
             };
             journal.insert(id, events.map(event).collect());

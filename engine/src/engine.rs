@@ -4,15 +4,19 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::audit::AuditReport;
+use crate::batch::{BatchError, BatchPreview, BatchRequest};
 use crate::command::Command;
 use crate::definition::Definition;
 use crate::ids::{NodeName, WorkflowId};
 use crate::node::Node;
 use crate::outbox::EventBus;
 use crate::payload::Payload;
+use crate::retention::Archive;
 use crate::runtime::{Runtime, Timestamp};
 use crate::store::{
-    CommandId, CommandRow, CommandState, Head, ListFilter, Page, Status, Store, StoreError,
+    BatchProgress, BatchRow, CommandId, CommandRow, CommandState, ErrorGroup, Head, ListFilter,
+    Page, PartitionRow, Status, Store, StoreError,
 };
 use crate::workflow::{Record, Refusal, StepError, WorkflowState};
 
@@ -33,6 +37,13 @@ pub struct Settings {
     pub start_timeout: Duration,
     /// A workflow that has nothing to do for longer than this leaves memory.
     pub rest_after: Duration,
+    /// How often the auditor goes through the open workflows of this node's partitions.
+    pub audit_every: Duration,
+    /// How long workflows that have ended are kept, and their start keys remembered; for ever when absent. It must be longer than
+    /// any client goes on repeating a start. See [`crate::retention`].
+    pub retention: Option<Duration>,
+    /// Where workflows go before they are removed.
+    pub archive: Option<Arc<dyn Archive>>,
 }
 
 impl Default for Settings {
@@ -45,6 +56,9 @@ impl Default for Settings {
             batch_entries_max: 512,
             start_timeout: Duration::from_secs(5),
             rest_after: Duration::from_secs(1),
+            audit_every: Duration::from_secs(30),
+            retention: None,
+            archive: None,
         }
     }
 }
@@ -69,6 +83,21 @@ pub enum OpenError {
     /// Two definitions have the same name and version.
     #[error("two definitions are `{0}`: give one of them another version")]
     DuplicateDefinition(String),
+    /// A definition was changed and kept its version: workflows that run the old one could not go on.
+    #[error(
+        "`{name_version}` is known with another graph (hash {known:016x}, here {here:016x}): give the changed definition version \
+         {next_version}, and keep the old one in the program for as long as workflows run it"
+    )]
+    DefinitionChanged {
+        /// Its name and version, such as `purchase v1`.
+        name_version: String,
+        /// The hash of the graph that the store knows.
+        known: u64,
+        /// The hash of the graph in this program.
+        here: u64,
+        /// The version that would be free, if it is.
+        next_version: u32,
+    },
     /// The store failed.
     #[error("the node could not take its partitions")]
     Store(#[from] StoreError),
@@ -227,6 +256,16 @@ pub struct Counters {
     pub unpublished: u64,
     /// Workflows that ended or were parked.
     pub settled: u64,
+    /// Workflows that wait outside memory for an instant, now.
+    pub waiting: u64,
+    /// Open workflows of this node's partitions that this program can't run, now: see [`View::state`].
+    pub quarantined: u64,
+    /// Open workflows of which nobody took care, found by the auditor. Anything but 0 is a defect, or somebody's hand in the store.
+    pub orphans: u64,
+    /// Those of them that were healed.
+    pub healed: u64,
+    /// Workflows that were removed because they were older than the retention.
+    pub purged: u64,
 }
 
 /// What [`Engine::drain`] left behind.
@@ -255,12 +294,14 @@ impl Engine {
             }
         }
         let (node, leftovers) = Node::new(parts);
+        node.register_definitions().await?;
         node.runtime.spawn(Arc::clone(&node).keep_leases());
         if let Err(error) = node.take_partitions().await {
             node.give_up();
             return Err(error.into());
         }
         node.runtime.spawn(Arc::clone(&node).beat(leftovers));
+        node.keep_up();
         Ok(Self { node })
     }
 
@@ -333,6 +374,77 @@ impl Engine {
         &self.node.runtime
     }
 
+    /// All partitions, with their owners and where their journals stand.
+    pub async fn partitions(&self) -> Result<Vec<PartitionRow>, StoreError> {
+        self.node.store.partitions().await
+    }
+
+    /// The reasons for which workflows are parked, those with most workflows first, at most `limit`.
+    pub async fn error_groups(&self, limit: u16) -> Result<Vec<ErrorGroup>, StoreError> {
+        self.node.store.error_groups(limit).await
+    }
+
+    /// Makes a command to many workflows durable, once per key. `true`: it is new. Some node submits it to each of them.
+    pub async fn start_batch(&self, batch: BatchRequest) -> Result<(BatchRow, bool), BatchError> {
+        self.node.start_batch(batch).await
+    }
+
+    /// How many workflows a batch would come to now, and what it would do to the first `sample` of them. Nothing is written.
+    pub async fn preview_batch(
+        &self,
+        batch: &BatchRequest,
+        sample: u16,
+    ) -> Result<BatchPreview, BatchError> {
+        self.node.preview_batch(batch, sample).await
+    }
+
+    /// A batch, and how far its commands are.
+    pub async fn batch(&self, id: u64) -> Result<Option<(BatchRow, BatchProgress)>, StoreError> {
+        let Some(row) = self.node.store.batch(id).await? else {
+            return Ok(None);
+        };
+        let progress = self.node.store.batch_progress(id).await?;
+        Ok(Some((row, progress)))
+    }
+
+    /// Batches, newest first, before number `before`, at most `limit`.
+    pub async fn batches(
+        &self,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<BatchRow>, StoreError> {
+        self.node.store.batches(before, limit).await
+    }
+
+    /// The commands of a batch, newest first, before `before`, at most `limit`: what became of each.
+    pub async fn batch_commands(
+        &self,
+        id: u64,
+        before: Option<CommandId>,
+        limit: u32,
+    ) -> Result<Vec<CommandRow>, StoreError> {
+        self.node
+            .store
+            .commands(None, Some(id), before, limit)
+            .await
+    }
+
+    /// Stops a running batch: within a second or so no more commands are submitted. `false`: it is not running.
+    pub async fn stop_batch(&self, id: u64) -> Result<bool, StoreError> {
+        self.node.store.stop_batch(id).await
+    }
+
+    /// The last complete pass of this node's auditor.
+    #[must_use]
+    pub fn audit(&self) -> AuditReport {
+        self.node.audit_report()
+    }
+
+    /// Makes a pass of the auditor now.
+    pub async fn audit_now(&self) -> Result<AuditReport, StoreError> {
+        self.node.audit().await
+    }
+
     /// The sagas that it can run.
     #[must_use]
     pub fn definitions(&self) -> &[Arc<Definition>] {
@@ -351,6 +463,11 @@ impl Engine {
             fenced: metrics.fenced.get(),
             unpublished: self.node.unpublished(),
             settled: metrics.settled.get(),
+            waiting: self.node.waiting(),
+            quarantined: self.node.quarantined(),
+            orphans: metrics.orphans.get(),
+            healed: metrics.healed.get(),
+            purged: metrics.purged.get(),
         }
     }
 

@@ -19,6 +19,10 @@ pub mod store;
 
 mod inbox;
 
+pub mod audit;
+pub mod batch;
+pub mod retention;
+
 mod executor;
 pub mod journal;
 mod metrics;

@@ -32,4 +32,10 @@ pub struct Metrics {
     pub fenced: Count,
     /// Workflows that ended or were parked.
     pub settled: Count,
+    /// Orphans that the auditor found.
+    pub orphans: Count,
+    /// Those of them that it healed.
+    pub healed: Count,
+    /// Workflows that were removed because they were old.
+    pub purged: Count,
 }

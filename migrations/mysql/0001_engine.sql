@@ -66,8 +66,10 @@ CREATE TABLE parked (
     -- the error without what differs from one to the next
     message VARCHAR(300) NOT NULL,
     since_us BIGINT NOT NULL,
+    -- when its workflow was started: lists by step are newest first, too
+    created_us BIGINT NOT NULL,
     PRIMARY KEY (ident),
-    KEY parked_by_step (step, since_us, ident),
+    KEY parked_by_step (step, created_us, ident),
     KEY parked_by_error (class, definition, step, message, since_us)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;
 

@@ -50,10 +50,11 @@ CREATE TABLE parked (
     step TEXT NOT NULL,
     class TEXT NOT NULL CHECK (length(class) <= 255),
     message TEXT NOT NULL CHECK (length(message) <= 300),
-    since_us INTEGER NOT NULL
+    since_us INTEGER NOT NULL,
+    created_us INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX parked_by_step ON parked (step, since_us, ident);
+CREATE INDEX parked_by_step ON parked (step, created_us, ident);
 CREATE INDEX parked_by_error ON parked (class, definition, step, message, since_us);
 
 CREATE TABLE commands (

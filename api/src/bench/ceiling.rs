@@ -38,7 +38,7 @@ pub async fn measure(
     let node = NodeName(format!("bare-{connections}"));
     let failed = |error: &dyn std::error::Error| Failure::internal("writing the bare rows", error);
     let leases = store
-        .acquire(&node, connections, LEASE)
+        .acquire(&node, connections, &[], LEASE)
         .await
         .map_err(|error| failed(&error))?;
     let share = measured.workflows.div_ceil(u32::from(connections));
@@ -169,7 +169,7 @@ impl Loop {
                     workflow: id,
                     seq: record.seq,
                     partition_seq: self.last_seq,
-                    kind: record.event.kind(),
+                    kind: record.kind(),
                     at: now,
                     payload: Arc::clone(payload),
                 });
@@ -197,6 +197,7 @@ fn head(id: WorkflowId, now: Timestamp) -> Head {
         },
         status: Status::Running,
         reason: None,
+        wake_at: None,
         label: None,
         request_hash: [0; 32],
         created_at: now,
@@ -209,6 +210,7 @@ fn head_update(id: WorkflowId, now: Timestamp) -> HeadUpdate {
         id,
         status: Status::Completed,
         reason: None,
+        wake_at: None,
         updated_at: now,
     }
 }

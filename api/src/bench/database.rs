@@ -6,7 +6,7 @@ use std::sync::Arc;
 use engine::Runtime;
 use engine::store::{Durability, SqlDatabase, Store};
 
-use crate::cli::{BenchEngine, StoreKind};
+use crate::cli::{BenchStore, StoreKind};
 use crate::exit::{Code, Failure};
 use crate::wiring::database;
 
@@ -24,7 +24,7 @@ enum Place {
 
 impl Scratch {
     /// Makes it, and refuses one that loses what it has confirmed: its figures would mean nothing.
-    pub async fn open(arguments: &BenchEngine, runtime: &Runtime) -> Result<Self, Failure> {
+    pub async fn open(arguments: &BenchStore, runtime: &Runtime) -> Result<Self, Failure> {
         let unique = format!("{:012x}", runtime.next_u64() >> 16);
         let (database, place) = match arguments.store {
             StoreKind::Mysql => {

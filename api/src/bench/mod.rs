@@ -1,12 +1,15 @@
 //! `holdfast bench engine`: what the engine makes of the database, beside what the database gives to a bare loop.
 //!
 //! Read in this order: `saga` (the workflow that does nothing), `database` (where, and is it durable), `rate` (the engine at
-//! work), `ceiling` (the same rows without an engine), and here the report.
+//! work), `ceiling` (the same rows without an engine), and here the report. `takeover` measures how long a dead node's workflows
+//! stand still, `waiting` what workflows cost that wait.
 
 mod ceiling;
 mod database;
 mod rate;
 mod saga;
+pub mod takeover;
+pub mod waiting;
 
 use engine::Runtime;
 use serde_json::{Value, json};
@@ -22,7 +25,7 @@ const BARE_CONNECTIONS: [u16; 2] = [1, 4];
 
 /// Measures, prints, and leaves nothing behind.
 pub async fn run(arguments: BenchEngine, runtime: Runtime) -> Result<(), Failure> {
-    let scratch = Scratch::open(&arguments, &runtime).await?;
+    let scratch = Scratch::open(&arguments.place, &runtime).await?;
     let result = measure(&arguments, &scratch, &runtime).await;
     scratch.discard().await?;
     let (measured, bare) = result?;
@@ -89,6 +92,7 @@ fn as_json(
         "workflows": measured.workflows,
         "seconds": round(measured.seconds),
         "in_flight": arguments.in_flight,
+        "refused": arguments.refuse,
         "partitions": arguments.partitions,
         "rows_per_commit": round(measured.rows_per_commit()),
         "store": scratch.name(),
@@ -116,8 +120,15 @@ fn as_text(
     line(
         "load",
         format!(
-            "{} no-op workflows of four barrier steps, {} in flight, {} partitions",
-            measured.workflows, arguments.in_flight, arguments.partitions
+            "{} no-op workflows of four barrier steps, {}, {} in flight, {} partitions",
+            measured.workflows,
+            if arguments.refuse {
+                "the third of which says no"
+            } else {
+                "all done"
+            },
+            arguments.in_flight,
+            arguments.partitions
         ),
     );
     line(

@@ -22,11 +22,11 @@ const RECORDS_MAX: u32 = 100;
 
 /// What was measured.
 pub struct Measured {
-    /// Workflows that were completed.
+    /// Workflows that ended.
     pub workflows: u32,
     /// How long that took.
     pub seconds: f64,
-    /// Completed workflows a second.
+    /// Ended workflows a second.
     pub workflows_per_second: f64,
     /// From the start to the end of one workflow.
     pub p50_ms: f64,
@@ -100,8 +100,13 @@ async fn open(
     store: Arc<dyn Store>,
     runtime: &Runtime,
 ) -> Result<Engine, Failure> {
-    let definition = saga::definition()
-        .map_err(|error| Failure::internal("defining the benchmark's saga", &error))?;
+    let definition = if arguments.refuse {
+        saga::refusing()
+    } else {
+        saga::completing()
+    };
+    let definition =
+        definition.map_err(|error| Failure::internal("defining the benchmark's saga", &error))?;
     let parts = Parts {
         runtime: runtime.clone(),
         store,
@@ -176,9 +181,9 @@ async fn run_one(
         .await
         .map_err(|error| with_causes(&error))?;
     match view.map(|view| view.head.status) {
-        Some(Status::Completed) => Ok((id, runtime.now().since(began))),
+        Some(Status::Completed | Status::Compensated) => Ok((id, runtime.now().since(began))),
         other => Err(format!(
-            "workflow {id} was not completed in {WORKFLOW_MAX:?}: {other:?}"
+            "workflow {id} had not ended after {WORKFLOW_MAX:?}: {other:?}"
         )),
     }
 }

@@ -1,5 +1,7 @@
 //! A saga of four steps in a chain that do nothing but wait for the journal: what is left is the engine.
 
+use std::time::Duration;
+
 use engine::definition::{
     Action, Attempt, Compensable, Definition, DefinitionError, Durability, Outcome, Policy, Saga,
 };
@@ -25,9 +27,17 @@ impl Token {
     }
 }
 
-struct Nothing(&'static str);
+/// What a step does that does nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Does {
+    Nothing,
+    SaysNo,
+    NeverEnds,
+}
 
-impl Action for Nothing {
+struct Step(&'static str, Does);
+
+impl Action for Step {
     type Input = Token;
     type Output = Token;
 
@@ -38,28 +48,52 @@ impl Action for Nothing {
     fn policy(&self) -> Policy {
         Policy {
             durability: Durability::Barrier,
+            attempt_timeout: Duration::from_hours(1),
             ..Policy::default()
         }
     }
 
     async fn act(&self, _: &Attempt, input: Token) -> Outcome<Token> {
-        Outcome::done(input)
+        match self.1 {
+            Does::Nothing => Outcome::done(input),
+            Does::SaysNo => Outcome::refused("bench", "the benchmark wants it so"),
+            Does::NeverEnds => std::future::pending().await,
+        }
     }
 }
 
-impl Compensable for Nothing {
+impl Compensable for Step {
     async fn compensate(&self, _: &Attempt, _: Token, _: Option<Token>) -> Outcome<()> {
         Outcome::done(())
     }
 }
 
+/// All steps are done.
+pub fn completing() -> Result<Definition, DefinitionError> {
+    definition([Does::Nothing; 4])
+}
+
+/// The third step says no, and the two before it are undone.
+pub fn refusing() -> Result<Definition, DefinitionError> {
+    let mut does = [Does::Nothing; 4];
+    does[2] = Does::SaysNo;
+    definition(does)
+}
+
+/// The second step never ends: the workflow stays in the middle of it.
+pub fn hanging() -> Result<Definition, DefinitionError> {
+    let mut does = [Does::Nothing; 4];
+    does[1] = Does::NeverEnds;
+    definition(does)
+}
+
 /// Two steps before the pivot, and one after.
-pub fn definition() -> Result<Definition, DefinitionError> {
+fn definition(does: [Does; 4]) -> Result<Definition, DefinitionError> {
     let mut saga = Saga::<Token>::new(NAME, 1);
     let input = saga.input();
-    let first = saga.compensable(Nothing("first"), &input);
-    let second = saga.compensable(Nothing("second"), &first);
-    let (mut saga, third) = saga.pivot(Nothing("third"), &second);
-    let fourth = saga.retriable(Nothing("fourth"), &third);
+    let first = saga.compensable(Step("first", does[0]), &input);
+    let second = saga.compensable(Step("second", does[1]), &first);
+    let (mut saga, third) = saga.pivot(Step("third", does[2]), &second);
+    let fourth = saga.retriable(Step("fourth", does[3]), &third);
     saga.finish(&fourth)
 }

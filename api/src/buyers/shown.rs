@@ -58,7 +58,8 @@ pub fn purchase_of(buyer: &BuyerId, view: &View) -> Result<Option<Purchase>, Pro
         .map_err(|error| unreadable(&error))?;
     Ok(Some(Purchase {
         id: view.id.to_string(),
-        state: view.head.status,
+        // That a purchase waits for its next attempt outside memory is no business of its buyer.
+        state: state.status(),
         reason: reason(state),
         sale: request.sale,
         lines: request.lines,
@@ -83,6 +84,10 @@ fn reason(state: &WorkflowState) -> Option<Reason> {
             message:
                 "Something needs a person to look at it. Nothing is lost; please come back later."
                     .to_owned(),
+        }),
+        Phase::Abandoned { reason, .. } => Some(Reason {
+            code: reason.code.clone(),
+            message: "This purchase was given up by a person who looked at it.".to_owned(),
         }),
         Phase::Running | Phase::Completed { .. } => None,
     }

@@ -39,12 +39,14 @@ fn with_progress(state: &engine::workflow::WorkflowState) -> String {
     let mut text = state.definition().to_mermaid();
     text.push_str("    classDef done fill:#c8e6c9\n    classDef attempting fill:#fff9c4\n");
     text.push_str("    classDef refused fill:#ffcdd2\n    classDef undone fill:#e0e0e0\n");
+    text.push_str("    classDef waiting fill:#bbdefb\n");
     for (index, progress) in state.steps.iter().enumerate() {
         let class = match (&progress.undo, &progress.action) {
             (Undo::Done { .. }, _) => "undone",
             (Undo::Attempting { .. }, _) | (_, StepState::Attempting { .. }) => "attempting",
             (_, StepState::Done { .. }) => "done",
             (_, StepState::Failed { .. }) => "refused",
+            (_, StepState::Waiting { .. }) => "waiting",
             (_, StepState::Untouched) => continue,
         };
         writeln!(text, "    class s{index} {class}").expect("a String takes all");

@@ -2,11 +2,12 @@
 
 use axum::Json;
 use axum::extract::State;
+use engine::workflow::{Direction, End, Intent, Record};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::pages::page_size;
 use super::shown::{without_secrets, workflow_id};
-use super::workflows::page_size;
 use crate::clock::rfc3339;
 use crate::http::{Path, Query};
 use crate::problem::Problem;
@@ -28,14 +29,49 @@ pub struct Journal {
 }
 
 #[derive(Serialize)]
-struct Entry {
+pub struct Entry {
     seq: u32,
     at: String,
     r#type: &'static str,
     #[serde(skip_serializing_if = "Value::is_null")]
     data: Value,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    starts: Vec<engine::workflow::Intent>,
+    starts: Vec<Start>,
+    /// With this event the workflow ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ends: Option<End>,
+}
+
+/// An attempt or a wait that may begin.
+#[derive(Serialize)]
+struct Start {
+    step: String,
+    direction: Direction,
+    attempt: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
+}
+
+impl Entry {
+    /// The record as operators see it.
+    pub fn of(record: Record) -> Result<Self, Problem> {
+        let text = serde_json::to_string(&record.event)
+            .map_err(|error| Problem::internal("showing an event", &error))?;
+        let start = |intent: Intent| Start {
+            step: intent.step,
+            direction: intent.direction,
+            attempt: intent.attempt,
+            until: intent.until.map(rfc3339),
+        };
+        Ok(Self {
+            seq: record.seq,
+            at: rfc3339(record.at),
+            r#type: record.event.kind(),
+            data: without_secrets(&text)["data"].take(),
+            starts: record.starts.into_iter().map(start).collect(),
+            ends: record.ends,
+        })
+    }
 }
 
 pub async fn list(
@@ -59,17 +95,7 @@ pub async fn list(
     let next_after = records.last().filter(|_| full).map(|record| record.seq);
     let events = records
         .into_iter()
-        .map(|record| {
-            let text = serde_json::to_string(&record.event)
-                .map_err(|error| Problem::internal("showing an event", &error))?;
-            Ok(Entry {
-                seq: record.seq,
-                at: rfc3339(record.at),
-                r#type: record.event.kind(),
-                data: without_secrets(&text)["data"].take(),
-                starts: record.starts,
-            })
-        })
+        .map(Entry::of)
         .collect::<Result<_, Problem>>()?;
     Ok(Json(Journal { events, next_after }))
 }

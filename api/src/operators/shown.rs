@@ -1,12 +1,12 @@
 //! Workflows as operators see them.
 
-use engine::definition::{Phase as StepPhase, StepIndex};
 use engine::store::{Head, Status};
-use engine::workflow::{Phase, Progress, StepState, Undo, WorkflowState};
+use engine::workflow::{Phase, Refusal, StepError, WorkflowState};
 use engine::{View, WorkflowId};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::steps::{Step, Wait, steps, waits};
 use crate::clock::rfc3339;
 use crate::problem::Problem;
 
@@ -15,12 +15,15 @@ use crate::problem::Problem;
 pub struct Summary {
     id: String,
     definition: String,
-    version: u32,
+    definition_version: u32,
     state: Status,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<String>,
+    /// Nothing is done before this instant, unless a signal or an order comes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wakes_at: Option<String>,
     created_at: String,
     updated_at: String,
 }
@@ -30,10 +33,11 @@ impl From<Head> for Summary {
         Self {
             id: head.id.to_string(),
             definition: head.definition.name,
-            version: head.definition.version,
+            definition_version: head.definition.version,
             state: head.status,
             reason: head.reason,
             label: head.label,
+            wakes_at: head.wake_at.map(rfc3339),
             created_at: rfc3339(head.created_at),
             updated_at: rfc3339(head.updated_at),
         }
@@ -45,17 +49,28 @@ impl From<Head> for Summary {
 pub struct Detail {
     #[serde(flatten)]
     summary: Summary,
+    /// The number of its last event: what `If-Match` compares. 0 when it is quarantined.
+    version: u32,
     /// This program does not have its definition: it is left alone.
     quarantined: bool,
+    /// An operator stopped it: it goes on when it is resumed.
+    paused: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     waiting_for_operator: Option<Parked>,
     #[serde(skip_serializing_if = "Option::is_none")]
     turned_back_because: Option<Why>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    abandoned: Option<Abandoned>,
+    /// It turns back if it is not past its pivot by then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deadline: Option<String>,
+    past_pivot: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
     input: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<Value>,
-    events: u32,
+    /// What steps wait for.
+    waits: Vec<Wait>,
     steps: Vec<Step>,
 }
 
@@ -66,58 +81,68 @@ struct Parked {
     error: Why,
 }
 
+/// An operator gave it up.
 #[derive(Serialize)]
-struct Why {
+struct Abandoned {
+    because: Why,
+    /// The steps that have, or may have, an effect that nobody will undo or complete.
+    left: Vec<String>,
+}
+
+/// A code for machines and a sentence for people.
+#[derive(Serialize)]
+pub struct Why {
     code: String,
     message: String,
 }
 
-#[derive(Serialize)]
-struct Step {
-    name: String,
-    phase: &'static str,
-    state: &'static str,
-    attempts: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_attempt_at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    output: Option<Value>,
-    compensation: Compensation,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_error: Option<Why>,
-    since: String,
+impl From<&StepError> for Why {
+    fn from(error: &StepError) -> Self {
+        Self {
+            code: error.class.clone(),
+            message: error.message.clone(),
+        }
+    }
 }
 
-#[derive(Serialize)]
-struct Compensation {
-    state: &'static str,
-    attempts: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_attempt_at: Option<String>,
+impl From<&Refusal> for Why {
+    fn from(refusal: &Refusal) -> Self {
+        Self {
+            code: refusal.code.clone(),
+            message: refusal.message.clone(),
+        }
+    }
 }
 
 impl From<View> for Detail {
     fn from(view: View) -> Self {
         let state = view.state.as_deref();
-        let output = state.and_then(|state| match &state.phase {
-            Phase::Completed { output } => Some(without_secrets(output.as_str())),
-            _ => None,
-        });
+        let wake_at = view.head.wake_at;
         Self {
-            summary: view.head.into(),
+            version: state.map_or(0, |state| state.seq),
             quarantined: state.is_none(),
+            paused: state
+                .is_some_and(|state| matches!(state.phase, Phase::Parked { paused: true, .. })),
             waiting_for_operator: state.and_then(parked),
-            turned_back_because: state.and_then(engine::workflow::turned_back_because).map(
-                |refusal| Why {
-                    code: refusal.code.clone(),
-                    message: refusal.message.clone(),
-                },
-            ),
+            turned_back_because: state
+                .and_then(engine::workflow::turned_back_because)
+                .map(Why::from),
+            abandoned: state.and_then(abandoned),
+            deadline: state.and_then(|state| state.deadline).map(rfc3339),
+            past_pivot: state.is_some_and(WorkflowState::past_pivot),
             input: state.map(|state| without_secrets(state.input.as_str())),
-            output,
-            events: state.map_or(0, |state| state.seq),
-            steps: state.map(steps).unwrap_or_default(),
+            output: state.and_then(output),
+            waits: state.map(waits).unwrap_or_default(),
+            steps: state.map(|state| steps(state, wake_at)).unwrap_or_default(),
+            summary: view.head.into(),
         }
+    }
+}
+
+fn output(state: &WorkflowState) -> Option<Value> {
+    match &state.phase {
+        Phase::Completed { output } => Some(without_secrets(output.as_str())),
+        _ => None,
     }
 }
 
@@ -127,88 +152,17 @@ fn parked(state: &WorkflowState) -> Option<Parked> {
     };
     Some(Parked {
         step: step.map(|index| state.definition().step(index).name.to_string()),
-        error: Why {
-            code: error.class.clone(),
-            message: error.message.clone(),
-        },
+        error: error.into(),
     })
 }
 
-fn steps(state: &WorkflowState) -> Vec<Step> {
-    state
-        .steps
-        .iter()
-        .enumerate()
-        .map(|(index, progress)| step(state, StepIndex(index), progress))
-        .collect()
-}
-
-fn step(state: &WorkflowState, index: StepIndex, progress: &Progress) -> Step {
-    let node = state.definition().step(index);
-    let (action, attempts, next_attempt_at, output) = match &progress.action {
-        StepState::Untouched => ("untouched", 0, None, None),
-        StepState::Attempting {
-            attempt,
-            not_before,
-            ..
-        } => ("attempting", *attempt, Some(rfc3339(*not_before)), None),
-        StepState::Done { attempt, output } => (
-            "done",
-            *attempt,
-            None,
-            Some(without_secrets(output.as_str())),
-        ),
-        StepState::Failed {
-            attempt,
-            effect_may_exist: true,
-        } => ("effect-unknown", *attempt, None, None),
-        StepState::Failed {
-            attempt,
-            effect_may_exist: false,
-        } => ("refused", *attempt, None, None),
-    };
-    let compensation = match &progress.undo {
-        _ if !node.undoable => Compensation {
-            state: "none",
-            attempts: 0,
-            next_attempt_at: None,
-        },
-        Undo::No => Compensation {
-            state: "untouched",
-            attempts: 0,
-            next_attempt_at: None,
-        },
-        Undo::Attempting {
-            attempt,
-            not_before,
-        } => Compensation {
-            state: "attempting",
-            attempts: *attempt,
-            next_attempt_at: Some(rfc3339(*not_before)),
-        },
-        Undo::Done { attempt } => Compensation {
-            state: "done",
-            attempts: *attempt,
-            next_attempt_at: None,
-        },
-    };
-    Step {
-        name: node.name.to_string(),
-        phase: match node.phase {
-            StepPhase::Compensable => "compensable",
-            StepPhase::Pivot => "pivot",
-            StepPhase::Retriable => "retriable",
-        },
-        state: action,
-        attempts,
-        next_attempt_at,
-        output,
-        compensation,
-        last_error: progress.last_error.as_ref().map(|error| Why {
-            code: error.class.clone(),
-            message: error.message.clone(),
+fn abandoned(state: &WorkflowState) -> Option<Abandoned> {
+    match &state.phase {
+        Phase::Abandoned { reason, left } => Some(Abandoned {
+            because: reason.into(),
+            left: left.clone(),
         }),
-        since: rfc3339(progress.since),
+        _ => None,
     }
 }
 

@@ -322,6 +322,7 @@ fn settings(backend: &Backend, node: &str) -> Settings {
     Settings {
         node: NodeName(node.to_owned()),
         partitions: backend.partitions.unwrap_or(defaults.partitions),
+        lease: backend.lease,
         in_flight_max: usize::try_from(backend.in_flight_max).unwrap_or(defaults.in_flight_max),
         ..defaults
     }

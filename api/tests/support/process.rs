@@ -28,7 +28,11 @@ const FOREIGN: [&str; 9] = [
 
 /// The program with nothing but these arguments and variables.
 pub fn holdfast(arguments: &[&str], variables: &BTreeMap<String, String>) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
+    isolated(env!("CARGO_BIN_EXE_holdfast"), arguments, variables)
+}
+
+fn isolated(program: &str, arguments: &[&str], variables: &BTreeMap<String, String>) -> Command {
+    let mut command = Command::new(program);
     command
         .args(arguments)
         .kill_on_drop(true)
@@ -211,9 +215,25 @@ impl ServeSettings {
         Running::start(holdfast(&arguments, &self.variables))
     }
 
+    /// Starts it on a disk that is nearly full: none of its files grows beyond so many blocks of 512 bytes.
+    pub async fn start_with_files_up_to(&self, blocks: u32) -> Server {
+        // A signal that is ignored stays ignored in the program: it sees a write that fails, as on a full disk.
+        let limited = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" serve \"$@\"");
+        let program = env!("CARGO_BIN_EXE_holdfast");
+        let arguments = ["-c", &limited, program];
+        let arguments = arguments
+            .into_iter()
+            .chain(self.arguments.iter().map(String::as_str));
+        let command = isolated("sh", &arguments.collect::<Vec<_>>(), &self.variables);
+        Self::served(Running::start(command)).await
+    }
+
     /// Starts it, and waits until it serves.
     pub async fn start(&self) -> Server {
-        let mut process = self.spawn();
+        Self::served(self.spawn()).await
+    }
+
+    async fn served(mut process: Running) -> Server {
         let buyers = process.line("buyers ").await;
         let operators = process.line("operators ").await;
         Server {

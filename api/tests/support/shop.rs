@@ -128,7 +128,7 @@ impl Shop {
             let answer = send(self.http.get(url).bearer_auth(token)).await;
             assert_eq!(answer.status, 200, "{answer:?}");
             let state = answer.body["state"].as_str().expect("a state");
-            ["COMPLETED", "COMPENSATED", "PARKED"]
+            ["COMPLETED", "COMPENSATED", "PARKED", "ABANDONED"]
                 .contains(&state)
                 .then_some(answer.body)
         })
@@ -147,8 +147,10 @@ impl Shop {
     pub async fn quiet(&self) {
         eventually("no workflow to be under way", || async {
             let counters = get(&self.http, format!("{}/v1/counters", self.operators)).await;
-            let open =
-                self.workflows("RUNNING").await.len() + self.workflows("COMPENSATING").await.len();
+            let mut open = 0;
+            for state in ["RUNNING", "COMPENSATING", "WAITING"] {
+                open += self.workflows(state).await.len();
+            }
             (open == 0 && counters.body["in_flight"] == 0).then_some(())
         })
         .await;

@@ -70,6 +70,7 @@ pub struct StepSpec {
 }
 
 /// A step of a checked definition.
+#[derive(Clone)]
 pub struct StepNode {
     /// Its name.
     pub name: Arc<str>,
@@ -499,6 +500,27 @@ impl Definition {
     #[must_use]
     pub const fn output(&self) -> Source {
         self.output
+    }
+
+    /// The same definition, under the same name, version and hash, with each step in the wrapping that `wrap` gives it: a
+    /// measurement, a log, a fault that a test injects. A wrapping passes on everything but what it is about.
+    #[must_use]
+    pub fn wrapped(&self, wrap: impl Fn(StepIndex, &StepNode) -> Arc<dyn AnyStep>) -> Self {
+        let wrapped = |(index, node): (usize, &StepNode)| {
+            let step = wrap(StepIndex(index), node);
+            debug_assert_eq!(step.kind(), node.kind, "a wrapped step is what it was");
+            StepNode {
+                step,
+                ..node.clone()
+            }
+        };
+        Self {
+            pinned: self.pinned.clone(),
+            deadline: self.deadline,
+            nodes: self.nodes.iter().enumerate().map(wrapped).collect(),
+            by_name: self.by_name.clone(),
+            output: self.output,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 use crate::engine::View;
 use crate::ids::{Ident, PartitionId, WorkflowId};
 use crate::inbox::Handed;
+use crate::runtime::Timestamp;
 use crate::workflow::{Refusal, StepError};
 
 /// Settled workflows that stay in memory, so that a repeat or a look at them costs no query.
@@ -172,6 +173,27 @@ impl Registry {
                 residents.by_ident.remove(&ident);
             }
         }
+    }
+
+    /// Forgets what is only remembered of workflows that were settled before this instant.
+    pub(crate) fn forget_settled(&self, before: Timestamp) {
+        let mut residents = self.lock();
+        let is_old = |resident: &Resident| {
+            let stage = resident.stage.borrow();
+            matches!(&*stage, Stage::Durable(view) if view.head.updated_at < before)
+        };
+        residents
+            .by_ident
+            .retain(|_, resident| !resident.commands.is_closed() || !is_old(resident));
+    }
+
+    /// Whether a workflow of this partition is being driven.
+    pub(crate) fn drives(&self, partition: PartitionId) -> bool {
+        let residents = self.lock();
+        residents.driven > 0
+            && residents.by_ident.values().any(|resident| {
+                resident.id.partition() == partition && !resident.commands.is_closed()
+            })
     }
 
     /// How many are being driven.

@@ -20,7 +20,7 @@ use crate::runtime::Timestamp;
 use crate::store::{
     Answer, CommandId, CommandRow, CommandState, NewCommand, StoreError, Submitted,
 };
-use crate::workflow::{Record, follow};
+use crate::workflow::{By, Record, follow};
 
 /// How often an owner looks into its inbox when nobody nudges it.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -246,6 +246,10 @@ impl Node {
         mut handed: Handed,
     ) -> Result<bool, StoreError> {
         let id = handed.row().command.workflow;
+        // Whoever accepted it had the definition: another node may get the partition that has it, too.
+        if partition.quarantine.lacks_definition(&id.ident()) {
+            return Ok(false);
+        }
         loop {
             let seen = self.registry.get(&id.ident());
             let driven = |resident: &&Resident| resident.is_driven() && resident.id == id;
@@ -267,8 +271,11 @@ impl Node {
                 return Ok(self.refuse(partition, &handed, &why).await);
             }
             let records = self.store.records(id, 0, RECORDS_MAX).await?;
-            let Some(state) = self.fold(&head, &records) else {
-                let why = format!("this program does not have {}", head.definition);
+            let Some(state) = self.fold_or_quarantine(partition, &head, &records) else {
+                if partition.quarantine.lacks_definition(&id.ident()) {
+                    return Ok(false);
+                }
+                let why = "its journal can't be read: it is quarantined".to_owned();
                 return Ok(self.refuse(partition, &handed, &why).await);
             };
             let origin = Origin::Journal;
@@ -325,16 +332,19 @@ fn same(command: &Command, row: CommandRow) -> Result<(CommandId, CommandState),
 
 /// The bounds of the words that go with a command.
 fn check_words(command: &Command) -> Result<(), CommandError> {
+    check_texts(&command.key, &command.by).map_err(CommandError::Invalid)
+}
+
+/// The bounds of the words that go with commands; the sentence says what is wrong.
+pub(super) fn check_texts(key: &str, by: &By) -> Result<(), String> {
     let words = [
-        ("key", &command.key, 200),
-        ("actor", &command.by.actor, 200),
-        ("reason", &command.by.reason, 1_000),
+        ("key", key, 200),
+        ("actor", &by.actor, 200),
+        ("reason", &by.reason, 1_000),
     ];
     for (field, text, bytes_max) in words {
         if text.trim().is_empty() || text.len() > bytes_max {
-            return Err(CommandError::Invalid(format!(
-                "`{field}` must be 1 to {bytes_max} bytes of text"
-            )));
+            return Err(format!("`{field}` must be 1 to {bytes_max} bytes of text"));
         }
     }
     Ok(())

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Node;
 use crate::executor::{Leftover, Origin, Resident, Seen};
-use crate::ids::WorkflowId;
+use crate::ids::{PartitionId, WorkflowId};
 use crate::runtime::Timestamp;
 use crate::store::{Status, StoreError};
 use crate::workflow::StepState;
@@ -25,8 +25,11 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 pub(super) struct Leftovers(VecDeque<(Timestamp, Leftover)>);
 
 impl Leftovers {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Whether one of them belongs to this partition.
+    pub(super) fn has(&self, partition: PartitionId) -> bool {
+        self.0
+            .iter()
+            .any(|(_, leftover)| leftover.head.id.partition() == partition)
     }
 
     /// Adds one to be looked at after its pause, unless another one says as much.

@@ -12,13 +12,23 @@ mod heartbeat;
 
 mod leftovers;
 
+mod retirement;
+
+mod versions;
+
+mod auditor;
+
+mod batches;
+
+mod retention;
+
 mod drain;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use crate::definition::Definition;
 use crate::engine::{Parts, Settings};
@@ -30,7 +40,10 @@ use crate::outbox::EventBus;
 use crate::runtime::Runtime;
 use crate::store::{Lease, Store};
 use crate::workflow::DefinitionRef;
+use auditor::Auditor;
+use batches::WORKERS;
 pub(crate) use partition::OpenPartition;
+use versions::PassedOnPartitions;
 
 /// A node: everything that the tasks of one process share.
 pub(crate) struct Node {
@@ -51,6 +64,10 @@ pub(crate) struct Node {
     given_up: AtomicBool,
     leftovers: mpsc::UnboundedSender<Leftover>,
     partitions: Mutex<Vec<Arc<OpenPartition>>>,
+    auditor: Auditor,
+    passed_on: PassedOnPartitions,
+    /// A batch of commands was started.
+    new_batch: Notify,
 }
 
 impl Node {
@@ -85,6 +102,9 @@ impl Node {
             given_up: AtomicBool::new(false),
             leftovers,
             partitions: Mutex::default(),
+            auditor: Auditor::default(),
+            passed_on: PassedOnPartitions::default(),
+            new_batch: Notify::new(),
         };
         (Arc::new(node), left)
     }
@@ -116,10 +136,14 @@ impl Node {
             .find(|partition| partition.lease.partition == id && partition.is_recovered())
     }
 
-    /// The partition in which a workflow of this ident is born: the same one for as long as the node's partitions stay.
+    /// The partition in which a workflow of this ident is born: the same one for as long as the node's own partitions stay. One
+    /// that was taken over serves only where there is no other: it is to become empty.
     fn birthplace(&self, ident: &Ident) -> Option<Arc<OpenPartition>> {
         let mut partitions = self.partitions();
         partitions.retain(|partition| partition.is_recovered());
+        if partitions.iter().any(|partition| partition.is_own()) {
+            partitions.retain(|partition| partition.is_own());
+        }
         let spread = ident.iter().fold(0_usize, |sum, byte| {
             sum.wrapping_mul(31).wrapping_add(usize::from(*byte))
         });
@@ -158,6 +182,12 @@ impl Node {
         }
     }
 
+    /// Workflows that wait for an instant outside memory.
+    pub(crate) fn waiting(&self) -> u64 {
+        let partitions = self.partitions();
+        partitions.iter().map(|it| it.timers.len() as u64).sum()
+    }
+
     /// Events that are durable and not yet acknowledged by the bus. What a lost partition has is published by its next owner.
     pub(crate) fn unpublished(&self) -> u64 {
         let partitions = self.partitions();
@@ -165,6 +195,17 @@ impl Node {
             .iter()
             .map(|partition| partition.unpublished())
             .sum()
+    }
+
+    /// Begins what goes on by itself besides the heartbeat: the auditor, batches of commands, the removal of what is old.
+    pub(crate) fn keep_up(self: &Arc<Self>) {
+        let node = || Arc::clone(self);
+        self.runtime.spawn(node().audit_for_ever());
+        self.runtime.spawn(node().pass_partitions_on());
+        for worker in 0..WORKERS {
+            self.runtime.spawn(node().work_on_batches(worker));
+        }
+        self.runtime.spawn(node().purge_for_ever());
     }
 
     /// Ends what goes on by itself: nothing is taken or renewed any more, and whatever is held is closed.

@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::Node;
 use super::timers::Timers;
+use super::versions::Quarantine;
 use crate::executor::{Driver, DriverContext, Ends, NotRevived, Origin, Resident, Seen, Stage};
 use crate::ids::{Ident, WorkflowId};
 use crate::inbox::Handed;
@@ -14,7 +15,7 @@ use crate::journal::{Committed, JournalHandle, Writer};
 use crate::outbox::relay::{BATCHES_IN_MEMORY_MAX, Relay};
 use crate::runtime::Timestamp;
 use crate::store::{Head, Lease, Status, StoreError};
-use crate::workflow::{Record, WorkflowState};
+use crate::workflow::WorkflowState;
 
 /// Open workflows that are looked at at once on the way in.
 const RECOVERY_PAGE: u32 = 500;
@@ -27,11 +28,15 @@ pub(crate) struct OpenPartition {
     pub(super) journal: JournalHandle,
     /// Those of its workflows that wait outside memory for an instant.
     pub(crate) timers: Arc<Timers>,
+    /// Those that can't be run here.
+    pub(super) quarantine: Quarantine,
     pub(super) closed: watch::Sender<bool>,
     pub(crate) committed: Arc<Committed>,
     pub(crate) writer_ended: watch::Receiver<bool>,
     /// What was open in it is being driven again: workflows may be born in it.
     recovered: AtomicBool,
+    /// One of those that the node is to have: workflows are born in it. The others it has taken over, until they are empty.
+    own: AtomicBool,
 }
 
 impl OpenPartition {
@@ -40,8 +45,20 @@ impl OpenPartition {
         self.closed.send_replace(true);
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        *self.closed.borrow()
+    }
+
     pub(super) fn is_recovered(&self) -> bool {
         self.recovered.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_own(&self) -> bool {
+        self.own.load(Ordering::Acquire)
+    }
+
+    pub(super) fn make_own(&self) {
+        self.own.store(true, Ordering::Release);
     }
 
     /// How many of its events are durable and not yet acknowledged by the bus.
@@ -51,6 +68,11 @@ impl OpenPartition {
         durable.saturating_sub(published)
     }
 
+    /// Until when this node may act on it, by its own clock.
+    pub(super) fn lease_until(&self) -> Timestamp {
+        Timestamp(self.committed.lease_until.load(Ordering::Acquire))
+    }
+
     pub(super) fn extend_lease(&self, until: Timestamp) {
         self.committed.lease_until.store(until.0, Ordering::Release);
     }
@@ -58,6 +80,11 @@ impl OpenPartition {
 
 impl Node {
     /// Opens a leased partition: its journal, its writer, its relay. From now on its lease is renewed.
+    ///
+    /// A take-over goes in this order. The epoch was raised when the lease was taken. To open the journal waits for the last
+    /// batch of the dead owner, and shuts out every later one: the position is where that owner ended. The relay begins at what
+    /// was acknowledged last and publishes the rest in the journal's order, before anything that this node adds to it. What is
+    /// open is loaded only then, by [`Node::recover_partition`].
     pub(super) async fn open_partition(
         self: &Arc<Self>,
         lease: Lease,
@@ -77,12 +104,16 @@ impl Node {
             lease: lease.clone(),
             journal: JournalHandle::new(entries),
             timers: Arc::default(),
+            quarantine: Quarantine::default(),
             closed: watch::Sender::new(false),
             committed: Arc::clone(&committed),
             writer_ended,
             recovered: AtomicBool::new(false),
+            own: AtomicBool::new(false),
         });
         self.add_partition(Arc::clone(&partition));
+        let watched = Arc::clone(&partition);
+        self.runtime.spawn(Arc::clone(self).watch_lease(watched));
         let relay = Relay {
             runtime: self.runtime.clone(),
             partition: lease.partition,
@@ -179,7 +210,7 @@ impl Node {
     ) -> Result<usize, StoreError> {
         let mut count = 0;
         for (head, records) in self.store.load(idents).await? {
-            let Some(state) = self.fold(&head, &records) else {
+            let Some(state) = self.fold_or_quarantine(partition, &head, &records) else {
                 continue;
             };
             // A workflow that is driven already is found again when its status changed between two pages.
@@ -188,25 +219,6 @@ impl Node {
             count += usize::from(driven.is_ok());
         }
         Ok(count)
-    }
-
-    /// The state that these records fold to; `None` when this program can't tell, and says so in the log.
-    pub(super) fn fold(&self, head: &Head, records: &[Record]) -> Option<WorkflowState> {
-        let Some(definition) = self.definition(&head.definition) else {
-            tracing::error!(workflow.id = %head.id, definition = %head.definition, "quarantined: this program has no such definition");
-            return None;
-        };
-        match WorkflowState::fold(definition, records) {
-            Ok(Some(state)) => Some(state),
-            Ok(None) => {
-                tracing::error!(workflow.id = %head.id, "quarantined: it has no records");
-                None
-            }
-            Err(illegal) => {
-                tracing::error!(workflow.id = %head.id, %illegal, "quarantined: its records do not fold");
-                None
-            }
-        }
     }
 
     /// Starts a driver for a workflow whose resident is in the registry from now on, with a first command if there is one, which

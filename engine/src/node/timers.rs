@@ -2,7 +2,8 @@
 //! says the same, so that the next owner of the partition can set its own clock by it.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashSet};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub(crate) struct Timers {
     /// An entry may be out of date: whoever is woken for nothing goes back to sleep.
     entries: Mutex<BinaryHeap<Reverse<(Timestamp, Ident)>>>,
     earlier: Notify,
+    /// When it was last seen to who is due.
+    turned_at: AtomicI64,
 }
 
 impl Timers {
@@ -43,6 +46,30 @@ impl Timers {
     /// How many entries there are.
     pub(crate) fn len(&self) -> usize {
         self.lock().len()
+    }
+
+    /// Those of these overdue workflows that nobody is going to wake: there is no entry by which they are due, or nobody has seen
+    /// to who is due for as long as `grace`.
+    pub(crate) fn forgotten(
+        &self,
+        overdue: &[Ident],
+        now: Timestamp,
+        grace: Duration,
+    ) -> HashSet<Ident> {
+        let mut forgotten: HashSet<Ident> = overdue.iter().copied().collect();
+        let turned_at = Timestamp(self.turned_at.load(Ordering::Relaxed));
+        if !forgotten.is_empty() && now <= turned_at.after(grace) {
+            let entries = self.lock();
+            let due = entries.iter().filter(|entry| entry.0.0 <= now);
+            for entry in due {
+                forgotten.remove(&entry.0.1);
+            }
+        }
+        forgotten
+    }
+
+    fn turns(&self, now: Timestamp) {
+        self.turned_at.store(now.0, Ordering::Relaxed);
     }
 
     fn next(&self) -> Option<Timestamp> {
@@ -92,8 +119,10 @@ impl Node {
                 None => earlier.await,
             }
             while self.registry.driven() >= self.settings.in_flight_max {
+                timers.turns(self.runtime.now());
                 self.runtime.sleep(PAUSE).await;
             }
+            timers.turns(self.runtime.now());
             let due = timers.due(self.runtime.now());
             if due.is_empty() {
                 continue;
@@ -124,7 +153,7 @@ impl Node {
             if foreign || head.status.is_terminal() || head.status == Status::Parked {
                 continue;
             }
-            let Some(state) = self.fold(&head, &records) else {
+            let Some(state) = self.fold_or_quarantine(partition, &head, &records) else {
                 continue;
             };
             let seen = Seen::Exactly(place.and_then(|place| seen[place].clone()));

@@ -47,7 +47,8 @@ impl Relay {
 
     async fn publish_all(&mut self) {
         let mut writer_ended = false;
-        loop {
+        // The next owner publishes from where this one was seen to be: whoever was stopped for long has nothing to add.
+        while !self.committed.lease_has_ended(self.runtime.now()) {
             let mut events = VecDeque::new();
             if !self.is_behind() && !writer_ended {
                 match self.runtime.within(SWEEP, self.batches.recv()).await {

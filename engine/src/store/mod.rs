@@ -282,7 +282,7 @@ pub struct StoredEvent {
 }
 
 /// What one transaction writes.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Batch {
     /// The batch's number in its partition: one more than the last one that was committed.
     pub number: u64,
@@ -362,12 +362,13 @@ pub struct ListFilter {
 #[async_trait]
 pub trait Store: CommandStore + BatchStore + UpkeepStore + Send + Sync + 'static {
     /// Takes partitions for this node: those that it owned before (under the same name) at once, then those whose lease has
-    /// run out, then retired ones, then new ones, until it holds at least `wanted`. Each comes with a new epoch. Partitions
-    /// with an owner whose lease still runs are left alone.
+    /// run out, then retired ones, then new ones, until it has at least `wanted` with those that it says it `held` already.
+    /// Each comes with a new epoch. What it holds and partitions with an owner whose lease still runs are left alone.
     async fn acquire(
         &self,
         node: &NodeName,
         wanted: u16,
+        held: &[PartitionId],
         lease: Duration,
     ) -> Result<Vec<Lease>, StoreError>;
 

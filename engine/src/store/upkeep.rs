@@ -108,6 +108,17 @@ pub trait UpkeepStore: Send + Sync + 'static {
     /// Removes these workflows with their events and commands, unless they are not terminal or have an event that is not
     /// published.
     async fn purge(&self, idents: &[Ident]) -> Result<Purged, StoreError>;
+
+    /// The workflows of all partitions that are not terminal, each with its partition, in the order of their index, after
+    /// `after`, at most `limit`: what the auditor finds those by that are in a partition of which nobody takes care.
+    async fn open_everywhere(
+        &self,
+        after: Option<OpenCursor>,
+        limit: u32,
+    ) -> Result<Vec<(PartitionId, OpenRow)>, StoreError>;
+
+    /// Makes a partition that is retired, or has no row any more, one that can be taken over. `false`: nothing is known of it.
+    async fn reopen(&self, partition: PartitionId) -> Result<bool, StoreError>;
 }
 
 /// The bytes that a normalised message has at most.

@@ -68,13 +68,24 @@ impl Plan {
 
 /// The record with all that follows from its event: the attempts that it lets begin, and whether it ends the workflow.
 /// `state` is the state after the event alone. `hold`: going back does not end yet, since an attempt that was given up may still
-/// turn out to have had its effect.
+/// turn out to have had its effect. Fails where a wait can't read its input.
 pub fn follow(
+    state: WorkflowState,
+    record: Record,
+    acting: &impl Fn(StepIndex) -> bool,
+    hold: bool,
+) -> Result<(WorkflowState, Record), PayloadError> {
+    let (state, record, unreadable) = follow_as_far(state, record, acting, hold);
+    unreadable.map_or(Ok((state, record)), Err)
+}
+
+/// Like [`follow`], but as far as it goes where a wait can't read its input.
+pub(crate) fn follow_as_far(
     mut state: WorkflowState,
     mut record: Record,
     acting: &impl Fn(StepIndex) -> bool,
     hold: bool,
-) -> Result<(WorkflowState, Record), PayloadError> {
+) -> (WorkflowState, Record, Option<PayloadError>) {
     loop {
         let planned = plan(&state, acting);
         if planned.starts.is_empty() {
@@ -83,9 +94,12 @@ pub fn follow(
                 .filter(|end| !(hold && *end == End::Compensated));
             let ended = state.end(&record);
             debug_assert!(ended.is_ok(), "the plan names only an end that is legal");
-            return Ok((state, record));
+            return (state, record, None);
         }
-        let intents = planned.intents(&state)?;
+        let intents = match planned.intents(&state) {
+            Ok(intents) => intents,
+            Err(unreadable) => return (state, record, Some(unreadable)),
+        };
         for intent in intents {
             let begun = state.begin_one(&record, &intent);
             debug_assert!(begun.is_ok(), "the plan names only attempts that may begin");

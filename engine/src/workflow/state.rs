@@ -70,7 +70,7 @@ pub enum StepState {
     },
     /// It took effect.
     Done {
-        /// After so many attempts; 0 when it was skipped.
+        /// After so many attempts; 0 when it was skipped before the first one.
         attempt: u32,
         /// What it gave.
         output: Payload,
@@ -227,7 +227,9 @@ impl WorkflowState {
         let has_effect = match progress.action {
             StepState::Untouched | StepState::Waiting { .. } => false,
             StepState::Attempting { .. } => true,
-            StepState::Done { .. } => self.definition.step(index).kind == StepKind::Action,
+            StepState::Done { attempt, .. } => {
+                attempt > 0 && self.definition.step(index).kind == StepKind::Action
+            }
             StepState::Failed {
                 effect_may_exist, ..
             } => effect_may_exist,
@@ -251,13 +253,14 @@ impl WorkflowState {
         self.signal_ids.contains(id)
     }
 
-    /// A step awaits a signal, with or without an end.
+    /// A step awaits a signal, with or without an end, in a workflow that goes forward: one that goes back awaits none.
     #[must_use]
     pub fn awaits_signal(&self) -> bool {
-        self.steps.iter().enumerate().any(|(index, progress)| {
-            matches!(progress.action, StepState::Waiting { .. })
-                && self.definition.step(StepIndex(index)).kind == StepKind::Signal
-        })
+        self.phase == Phase::Running
+            && self.steps.iter().enumerate().any(|(index, progress)| {
+                matches!(progress.action, StepState::Waiting { .. })
+                    && self.definition.step(StepIndex(index)).kind == StepKind::Signal
+            })
     }
 
     /// It goes back, or will when it is no longer parked.
@@ -282,10 +285,15 @@ impl WorkflowState {
     /// An untouched step whose needs are met, in a workflow that goes forward.
     #[must_use]
     pub fn may_start(&self, index: StepIndex) -> bool {
-        let done = |need: &StepIndex| matches!(self.steps[need.0].action, StepState::Done { .. });
         self.phase == Phase::Running
             && self.steps[index.0].action == StepState::Untouched
-            && self.definition.step(index).needs.iter().all(done)
+            && self.needs_are_met(index)
+    }
+
+    /// Every step that must be done before this one is done.
+    pub(super) fn needs_are_met(&self, index: StepIndex) -> bool {
+        let done = |need: &StepIndex| matches!(self.steps[need.0].action, StepState::Done { .. });
+        self.definition.step(index).needs.iter().all(done)
     }
 
     /// A step to be undone, in a workflow that goes back, with nothing left to undo after it. Its action may have been left

@@ -246,7 +246,7 @@ impl WorkflowState {
         let phase = self.definition.step(index).phase;
         match then {
             // Going back, an attempt that failed is not repeated: its compensation takes care of what it may have done.
-            AfterFailure::RetryAt(_) if matches!(self.phase, Phase::Compensating { .. }) => {
+            AfterFailure::RetryAt(_) if self.is_going_back() => {
                 self.settle(record, index, failed);
             }
             AfterFailure::RetryAt(not_before) => {
@@ -368,9 +368,14 @@ impl WorkflowState {
         match &mut progress.action {
             StepState::Failed {
                 effect_may_exist, ..
+            }
+            | StepState::Attempting {
+                effect_may_exist, ..
             } => *effect_may_exist = true,
-            StepState::Attempting { .. } | StepState::Done { .. } => {}
-            StepState::Untouched | StepState::Waiting { .. } => {
+            StepState::Done { attempt: 1.., .. } => {}
+            StepState::Untouched
+            | StepState::Waiting { .. }
+            | StepState::Done { attempt: 0, .. } => {
                 return Err(illegal(record, &format!("`{step}` was never attempted")));
             }
         }
@@ -428,11 +433,15 @@ impl WorkflowState {
                 &format!("signal `{}` was received already", signal.id),
             ));
         }
-        if matches!(self.steps[index.0].action, StepState::Waiting { .. }) {
-            let output = awaited::arrived(&signal.payload);
-            self.settle(record, index, StepState::Done { attempt: 1, output });
-        } else {
-            self.kept.push(signal.clone());
+        let first_of_its_name = !self.kept.iter().any(|kept| kept.name == signal.name);
+        match self.steps[index.0].action {
+            StepState::Waiting { .. } => {
+                let output = awaited::arrived(&signal.payload);
+                self.settle(record, index, StepState::Done { attempt: 1, output });
+            }
+            // Its step takes one signal: a second one that came early would be kept for nothing.
+            StepState::Untouched if first_of_its_name => self.kept.push(signal.clone()),
+            _ => {}
         }
         Ok(())
     }
@@ -468,8 +477,8 @@ impl WorkflowState {
         if let Some(index) = step {
             let progress = &mut self.steps[index.0];
             let _brought_forward = try_now(progress, record.at);
-            progress.attempting_since = Some(record.at);
         }
+        self.allow_time_again(record);
         match turning_back {
             Some(reason) => self.go_back(reason),
             None => {
@@ -561,6 +570,13 @@ impl WorkflowState {
             StepState::Done { .. } => {
                 return Err(illegal(record, &format!("`{step}` is done")));
             }
+            // What comes after it must not start before what comes first: least of all what comes after the pivot.
+            StepState::Untouched if !self.needs_are_met(index) => {
+                return Err(illegal(
+                    record,
+                    &format!("`{step}` is not due yet: skip it when it is its turn"),
+                ));
+            }
             StepState::Untouched | StepState::Waiting { .. } => 0,
             StepState::Attempting { attempt, .. } | StepState::Failed { attempt, .. } => attempt,
         };
@@ -584,11 +600,17 @@ impl WorkflowState {
 
     fn unpause(&mut self, record: &Record) -> Result<(), IllegalTransition> {
         match &mut self.phase {
-            Phase::Parked { paused, error, .. } if *paused => {
+            Phase::Parked {
+                paused,
+                step,
+                error,
+                ..
+            } if *paused => {
                 *paused = false;
                 // What failed meanwhile keeps it parked for that.
-                if error.class == PAUSED {
+                if step.is_none() && error.class == PAUSED {
                     self.lift_parking();
+                    self.allow_time_again(record);
                 }
                 Ok(())
             }
@@ -759,6 +781,15 @@ impl WorkflowState {
     fn unpark_if_about(&mut self, record: &Record, index: StepIndex) {
         if self.is_parked_on(index) {
             self.unpark(record);
+        }
+    }
+
+    /// The time in which nobody was to try anything is no time that retries have used up.
+    fn allow_time_again(&mut self, record: &Record) {
+        for progress in &mut self.steps {
+            if progress.attempting_since.is_some() {
+                progress.attempting_since = Some(record.at);
+            }
         }
     }
 

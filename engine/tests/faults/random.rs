@@ -4,13 +4,14 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use engine::command::Verb;
 use engine::{StartError, Started};
 use tokio::task::JoinSet;
 
 use crate::support::dice::seeds;
 use crate::support::effects::{Ahead, Temper};
 use crate::support::flaky::Trouble;
-use crate::support::operator::Operator as _;
+use crate::support::operator::{Operator as _, signal};
 use crate::support::site::{Life, Mix, Site};
 use crate::{QUIET, on_paused_time};
 
@@ -45,7 +46,7 @@ async fn operate(site: &Site, current: &Current, key: &str, started: &Started) {
     let until = site.after(Duration::from_millis(
         site.dice.roll(&format!("wait {key}"), 2_000),
     ));
-    match site.dice.roll(&format!("operator {key}"), 10) {
+    match site.dice.roll(&format!("operator {key}"), 13) {
         0 | 1 => drop(engine.compensate(id, "ann", "a mistake").await),
         2 => drop(engine.retry(id, "ann", "again").await),
         3 => drop(tokio::join!(
@@ -56,6 +57,18 @@ async fn operate(site: &Site, current: &Current, key: &str, started: &Started) {
             engine.compensate(id, "ann", "a mistake"),
             engine.retry(id, "ben", "again")
         )),
+        5 | 6 => {
+            let word = || signal("word", &format!("word to {key}"), &1);
+            drop(tokio::join!(
+                engine.tell(id, word(), "gateway", "said"),
+                engine.tell(id, word(), "gateway", "said twice")
+            ));
+        }
+        7 => {
+            drop(engine.tell(id, Verb::Pause, "ann", "to look at it").await);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            drop(engine.tell(id, Verb::Resume, "ann", "all is well").await);
+        }
         _ => drop(engine.wait(id, until).await),
     }
     let again = site.start(&engine, key).await;

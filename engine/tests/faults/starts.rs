@@ -158,7 +158,7 @@ fn a_batch_that_arrives_when_its_writer_has_given_up_is_found_or_comes_too_late(
             site.store.next("committing a batch", [late]);
             site.store.set_positions_down(true);
             site.store
-                .next("renewing leases", [Next::Fails, Next::Fails, Next::Fails]);
+                .next("renewing leases", (0..12).map(|_| Next::Fails));
             let undecided = site.start(&life.engine, "k").await;
             assert!(
                 matches!(undecided, Err(StartError::Undecided(_))),

@@ -1,27 +1,35 @@
 //! Random sagas, with the order of their steps as the model sees it: written down here, not asked of the code under test.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine::definition::{
-    Compensation, Definition, DefinitionBuilder, Phase, Source, StepIndex, StepSpec,
+    Compensation, Definition, DefinitionBuilder, Phase, Source, StepIndex, StepKind, StepSpec,
 };
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 
-use crate::support::untyped::spec;
+use crate::untyped::{spec, waiting};
 
 const STEPS_MAX: usize = 8;
+/// The longest wait, in microseconds.
+const WAIT_MAX_US: i64 = 30;
 
 /// A saga and what the model knows about it.
+#[derive(Clone)]
 pub struct Shape {
     pub definition: Arc<Definition>,
     pub steps: Vec<Step>,
 }
 
 /// A step as the model sees it, at the same place as in the definition.
+#[derive(Clone)]
 pub struct Step {
     pub name: String,
+    pub kind: StepKind,
+    /// For a wait: how long it lasts at most, in microseconds.
+    pub lasts_us: Option<i64>,
     pub phase: Phase,
     pub undoable: bool,
     /// The steps that must be done before this one starts, however far back.
@@ -30,7 +38,15 @@ pub struct Step {
     pub after: Vec<usize>,
 }
 
-/// A saga of 1 to [`STEPS_MAX`] steps, of which one may be a pivot, with edges wherever the phases allow some.
+impl Shape {
+    pub fn place_of(&self, name: &str) -> usize {
+        let found = self.steps.iter().position(|step| step.name == name);
+        found.expect("a step of the saga")
+    }
+}
+
+/// A saga of 1 to [`STEPS_MAX`] steps, of which one may be a pivot and some may be waits, with edges wherever the phases allow
+/// some.
 pub fn random(random: &mut StdRng) -> Shape {
     let count = random.random_range(1..=STEPS_MAX);
     let pivot = random
@@ -49,44 +65,30 @@ pub fn random(random: &mut StdRng) -> Shape {
         .flat_map(|later| (0..later).map(move |earlier| (earlier, later)))
         .filter(|_| random.random_bool(density))
         .collect();
-    let mut specs: Vec<Option<StepSpec>> = (0..count).map(|_| None).collect();
+    let mut specs: Vec<Option<(StepSpec, Step)>> = (0..count).map(|_| None).collect();
     for (place, index) in order.iter().enumerate() {
-        specs[*index] = Some(random_spec(random, *index, phase_at(place)));
+        specs[*index] = Some(random_step(random, *index, phase_at(place)));
     }
     let mut builder = DefinitionBuilder::new("random", 1);
     let mut steps = Vec::new();
-    for (index, spec) in specs.into_iter().enumerate() {
-        let mut spec = spec.expect("every place has a step");
-        let place = order
-            .iter()
-            .position(|at| *at == index)
-            .expect("every index has a place");
+    for (index, step) in specs.into_iter().enumerate() {
+        let (mut spec, step) = step.expect("every place has a step");
+        let place = order.iter().position(|at| *at == index);
+        let place = place.expect("every index has a place");
         let inputs = edges
             .iter()
             .filter(|(_, later)| *later == place && random.random_bool(0.5));
         spec.inputs = inputs
             .map(|(earlier, _)| Source::Step(StepIndex(order[*earlier])))
             .collect();
-        let undoable = spec.compensation == Compensation::Runs;
-        steps.push(Step {
-            name: spec.name.clone(),
-            phase: spec.phase,
-            undoable,
-            before: vec![],
-            after: vec![],
-        });
+        steps.push(step);
         builder.step(spec);
     }
+    let edges: Vec<(usize, usize)> = edges.iter().map(|(a, b)| (order[*a], order[*b])).collect();
     for (earlier, later) in &edges {
-        builder.edge(StepIndex(order[*earlier]), StepIndex(order[*later]));
+        builder.edge(StepIndex(*earlier), StepIndex(*later));
     }
-    close_over(
-        &mut steps,
-        &edges
-            .iter()
-            .map(|(a, b)| (order[*a], order[*b]))
-            .collect::<Vec<_>>(),
-    );
+    close_over(&mut steps, &edges);
     let definition = builder.build(Source::Input).expect("it keeps to the rules");
     Shape {
         definition: Arc::new(definition),
@@ -94,17 +96,40 @@ pub fn random(random: &mut StdRng) -> Shape {
     }
 }
 
-fn random_spec(random: &mut StdRng, index: usize, phase: Phase) -> StepSpec {
-    let spec = spec(&format!("s{index}"), phase, &[]);
-    if phase == Phase::Compensable && random.random_bool(0.15) {
-        return StepSpec {
-            compensation: Compensation::None {
-                because: "it only reads",
-            },
-            ..spec
-        };
-    }
-    spec
+fn random_step(random: &mut StdRng, index: usize, phase: Phase) -> (StepSpec, Step) {
+    let name = format!("s{index}");
+    let lasts_us = random.random_range(0..=WAIT_MAX_US);
+    let as_wait = |kind, lasts_us: Option<i64>| {
+        let lasts = lasts_us.map(|lasts| Duration::from_micros(lasts.unsigned_abs()));
+        let spec = waiting(spec(&name, phase, &[]), kind, lasts);
+        (spec, kind, lasts_us)
+    };
+    // A pivot is hardly ever a wait; the untyped builder allows it all the same.
+    let may_wait = phase != Phase::Pivot || random.random_bool(0.2);
+    let (spec, kind, lasts_us) = match random.random_range(0..100) {
+        0..12 if may_wait => as_wait(StepKind::Timer, Some(lasts_us)),
+        12..20 if may_wait => as_wait(StepKind::Signal, Some(lasts_us)),
+        20..28 if may_wait => as_wait(StepKind::Signal, None),
+        28..38 if phase == Phase::Compensable => {
+            let because = "it only reads";
+            let spec = StepSpec {
+                compensation: Compensation::None { because },
+                ..spec(&name, phase, &[])
+            };
+            (spec, StepKind::Action, None)
+        }
+        _ => (spec(&name, phase, &[]), StepKind::Action, None),
+    };
+    let step = Step {
+        undoable: spec.compensation == Compensation::Runs,
+        name,
+        kind,
+        lasts_us,
+        phase,
+        before: vec![],
+        after: vec![],
+    };
+    (spec, step)
 }
 
 /// Fills in who is before and after whom: by the edges, and because the pivot divides the saga.
@@ -117,10 +142,10 @@ fn close_over(steps: &mut [Step], edges: &[(usize, usize)]) {
                 | (Phase::Pivot, Phase::Retriable)
         )
     };
+    let pivot = steps.iter().any(|step| step.phase == Phase::Pivot);
     let mut before = vec![vec![false; count]; count];
     for (later, row) in before.iter_mut().enumerate() {
         for (earlier, is_before) in row.iter_mut().enumerate() {
-            let pivot = steps.iter().any(|step| step.phase == Phase::Pivot);
             *is_before = edges.contains(&(earlier, later))
                 || (pivot && divided(&steps[earlier], &steps[later]));
         }

@@ -1,52 +1,68 @@
 //! The plain model: facts about each step, and what follows from them, in the words of the promise rather than of the code.
 
-use engine::definition::Phase;
-use engine::workflow::{AfterFailure, Direction, Event, Failure, Record};
+use std::collections::BTreeSet;
+
+use engine::definition::{Phase, StepKind};
+use engine::workflow::{
+    AfterFailure, Direction, End, Event, Failure, Intent, Record, Refusal, Resolution, Signal,
+};
 
 use crate::graph::{Shape, Step};
 
-/// An attempt: at which step, which way, and its number.
-pub type Attempt = (usize, Direction, u32);
+/// An attempt: at which step, which way, its number, and before when it does not begin.
+pub type Attempt = (usize, Direction, u32, i64);
 
 /// Where the workflow is going.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Going {
     Forward,
     Back,
-    /// Waiting for an operator, after whom it goes on forward or back.
-    Parked {
-        back: bool,
-    },
+    Parked(Parked),
     Completed,
     Compensated,
+    Abandoned,
+}
+
+/// Waiting for an operator, after whom it goes on forward or back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parked {
+    pub back: bool,
+    /// An operator paused it.
+    pub paused: bool,
+    /// Something went wrong, before it was paused or meanwhile.
+    pub trouble: bool,
+    /// The step that went wrong last, if it was a step.
+    pub about: Option<usize>,
 }
 
 /// What is known about a step.
 #[derive(Clone, Debug, Default)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "plain facts, each true by itself"
-)]
 pub struct Facts {
     /// An attempt at the action has begun, or may have.
     pub attempted: bool,
-    /// An attempt is open: it is being made, was lost in a crash, or is to be made again.
-    pub open: Option<u32>,
+    /// An attempt is open: it is being made, was lost in a crash, or is to be made again. Its number, and when.
+    pub open: Option<(u32, i64)>,
     /// The number of the last attempt that ended.
     pub attempts: u32,
     /// Some attempt ended without an answer.
     pub unanswered: bool,
-    pub done: bool,
-    /// It said no.
-    pub refused: bool,
-    pub undo_open: Option<u32>,
+    /// It waits, until then if there is an end to it.
+    pub waiting: Option<Option<i64>>,
+    /// What it gave.
+    pub done: Option<String>,
+    pub undo_open: Option<(u32, i64)>,
+    /// The number of the compensation that took effect last.
+    pub undo_attempts: u32,
     pub undone: bool,
+    /// How often a compensation took effect, and how often an effect was found after that.
+    pub undone_times: u32,
+    pub found_after_undone: u32,
 }
 
 impl Facts {
     /// It may have an effect in the world.
     pub fn may_have_effect(&self) -> bool {
-        self.done || self.open.is_some() || (self.attempted && self.unanswered && !self.refused)
+        self.attempted && (self.done.is_some() || self.open.is_some() || self.unanswered)
     }
 }
 
@@ -55,33 +71,89 @@ impl Facts {
 pub struct Reference {
     pub going: Going,
     pub facts: Vec<Facts>,
+    pub deadline: Option<i64>,
+    /// Why it turned back: what said so first.
+    pub why: Option<String>,
+    /// What the first early signal said, by step.
+    pub early: Vec<Option<String>>,
+    pub signal_ids: BTreeSet<String>,
 }
 
 impl Reference {
-    pub fn new(shape: &Shape) -> Self {
+    pub fn new(shape: &Shape, deadline: Option<i64>) -> Self {
         Self {
             going: Going::Forward,
             facts: vec![Facts::default(); shape.steps.len()],
+            deadline,
+            why: None,
+            early: vec![None; shape.steps.len()],
+            signal_ids: BTreeSet::new(),
         }
     }
 
-    /// The attempts that are to be under way or due now, given the actions that are being made in this life.
+    pub fn is_over(&self) -> bool {
+        matches!(
+            self.going,
+            Going::Completed | Going::Compensated | Going::Abandoned
+        )
+    }
+
+    pub fn is_parked(&self) -> bool {
+        matches!(self.going, Going::Parked(_))
+    }
+
+    pub fn is_paused(&self) -> bool {
+        matches!(self.going, Going::Parked(Parked { paused: true, .. }))
+    }
+
+    /// It goes back, or will when it goes on.
+    pub fn is_back(&self) -> bool {
+        matches!(
+            self.going,
+            Going::Back | Going::Parked(Parked { back: true, .. })
+        )
+    }
+
+    pub fn past_pivot(&self, shape: &Shape) -> bool {
+        let no_way_back = |(step, facts): (&Step, &Facts)| {
+            step.phase == Phase::Pivot && (facts.may_have_effect() || facts.done.is_some())
+        };
+        shape.steps.iter().zip(&self.facts).any(no_way_back)
+    }
+
+    /// Every step before this one is done.
+    pub fn is_its_turn(&self, step: &Step) -> bool {
+        step.before
+            .iter()
+            .all(|earlier| self.facts[*earlier].done.is_some())
+    }
+
+    fn is_untouched(&self, index: usize) -> bool {
+        let facts = &self.facts[index];
+        !facts.attempted && facts.waiting.is_none() && facts.done.is_none()
+    }
+
+    /// The attempts that are to be made, or waits to begin, given the steps at which an attempt is being made.
     pub fn due(&self, shape: &Shape, acting: &dyn Fn(usize) -> bool) -> Vec<Attempt> {
         let due = |(index, step): (usize, &Step)| match self.going {
-            Going::Forward => self.forward_due(index, step),
-            Going::Back if !acting(index) => self.backward_due(shape, index, acting),
+            Going::Forward => self.forward_due(index, step, acting),
+            Going::Back => self.backward_due(shape, index, acting),
             _ => None,
         };
         shape.steps.iter().enumerate().filter_map(due).collect()
     }
 
-    fn forward_due(&self, index: usize, step: &Step) -> Option<Attempt> {
-        let facts = &self.facts[index];
-        if let Some(attempt) = facts.open {
-            return Some((index, Direction::Forward, attempt));
+    fn forward_due(
+        &self,
+        index: usize,
+        step: &Step,
+        acting: &dyn Fn(usize) -> bool,
+    ) -> Option<Attempt> {
+        if let Some((number, not_before)) = self.facts[index].open {
+            return (!acting(index)).then_some((index, Direction::Forward, number, not_before));
         }
-        let ready = !facts.attempted && step.before.iter().all(|earlier| self.facts[*earlier].done);
-        ready.then_some((index, Direction::Forward, 1))
+        let ready = self.is_untouched(index) && self.is_its_turn(step);
+        ready.then_some((index, Direction::Forward, 1, 0))
     }
 
     fn backward_due(
@@ -90,164 +162,361 @@ impl Reference {
         index: usize,
         acting: &dyn Fn(usize) -> bool,
     ) -> Option<Attempt> {
-        let (step, facts) = (&shape.steps[index], &self.facts[index]);
-        if !step.undoable || !facts.may_have_effect() || facts.undone {
+        if acting(index) || self.is_clean(shape, index) {
             return None;
         }
-        if let Some(attempt) = facts.undo_open {
-            return Some((index, Direction::Backward, attempt));
+        if let Some((number, not_before)) = self.facts[index].undo_open {
+            return Some((index, Direction::Backward, number, not_before));
         }
-        let gone = |later: &usize| self.clean(shape, *later) && !acting(*later);
-        step.after
-            .iter()
-            .all(gone)
-            .then_some((index, Direction::Backward, 1))
+        let gone = |later: &usize| self.is_clean(shape, *later) && !acting(*later);
+        let ready = shape.steps[index].after.iter().all(gone);
+        ready.then_some((index, Direction::Backward, 1, 0))
     }
 
     /// Nothing of it is left to be undone.
-    fn clean(&self, shape: &Shape, index: usize) -> bool {
+    pub fn is_clean(&self, shape: &Shape, index: usize) -> bool {
         let facts = &self.facts[index];
         !facts.may_have_effect() || facts.undone || !shape.steps[index].undoable
     }
 
+    /// The steps whose effect nobody undid, in order.
+    pub fn left(&self, shape: &Shape) -> Vec<String> {
+        let left = |(_, facts): &(&Step, &Facts)| facts.may_have_effect() && !facts.undone;
+        let steps = shape.steps.iter().zip(&self.facts).filter(left);
+        steps.map(|(step, _)| step.name.clone()).collect()
+    }
+
+    /// The waits that end by the clock.
+    pub fn waits(&self) -> Vec<(usize, i64)> {
+        if self.going != Going::Forward {
+            return Vec::new();
+        }
+        let until = |(index, facts): (usize, &Facts)| Some((index, facts.waiting??));
+        self.facts.iter().enumerate().filter_map(until).collect()
+    }
+
+    /// The deadline, while it counts.
+    pub fn deadline(&self, shape: &Shape) -> Option<i64> {
+        let counts = self.going == Going::Forward && !self.past_pivot(shape);
+        self.deadline.filter(|_| counts)
+    }
+
     /// The end, if nothing is left to do.
-    pub fn end(&self, shape: &Shape, acting: &dyn Fn(usize) -> bool) -> Option<Going> {
+    pub fn end(&self, shape: &Shape, acting: &dyn Fn(usize) -> bool) -> Option<End> {
         let all = |holds: &dyn Fn(usize) -> bool| (0..shape.steps.len()).all(holds);
         match self.going {
-            Going::Forward => all(&|index| self.facts[index].done).then_some(Going::Completed),
-            Going::Back => {
-                let clean = |index| self.clean(shape, index) && !acting(index);
-                all(&clean).then_some(Going::Compensated)
+            Going::Forward => {
+                all(&|index| self.facts[index].done.is_some()).then_some(End::Completed)
             }
+            Going::Back => all(&|index| self.is_clean(shape, index) && !acting(index))
+                .then_some(End::Compensated),
             _ => None,
         }
     }
 
-    /// What a record adds to the facts.
-    pub fn learn(&mut self, shape: &Shape, record: &Record) {
-        let at = |name: &str| {
-            shape
-                .steps
-                .iter()
-                .position(|step| step.name == name)
-                .expect("a step of the saga")
-        };
-        self.hear(shape, &record.event, &at);
+    // ---- what a record adds to the facts ----
+
+    /// The record: what happened, what begins, and whether that is the end. `acting` as it was when it was made.
+    pub fn learn(&mut self, shape: &Shape, record: &Record, acting: &dyn Fn(usize) -> bool) {
+        self.hear(shape, &record.event, record.at.0);
         for intent in &record.starts {
-            let facts = &mut self.facts[at(&intent.step)];
-            match intent.direction {
-                Direction::Forward => {
-                    facts.attempted = true;
-                    facts.open = Some(1);
+            self.start(shape, intent, record.at.0, acting);
+        }
+        if let Some(end) = record.ends {
+            assert_eq!(
+                self.end(shape, acting),
+                Some(end),
+                "it ends when nothing is left to do, and so"
+            );
+            self.going = match end {
+                End::Completed => Going::Completed,
+                End::Compensated => Going::Compensated,
+            };
+        }
+    }
+
+    fn start(&mut self, shape: &Shape, intent: &Intent, at: i64, acting: &dyn Fn(usize) -> bool) {
+        let index = shape.place_of(&intent.step);
+        let step = &shape.steps[index];
+        let begins = self.due(shape, acting);
+        assert!(
+            begins.contains(&(index, intent.direction, 1, 0)) && intent.attempt == 1,
+            "{intent:?} may not begin in {:?}",
+            self.going
+        );
+        let facts = &mut self.facts[index];
+        match (intent.direction, step.kind) {
+            (Direction::Backward, _) => facts.undo_open = Some((1, at)),
+            (Direction::Forward, StepKind::Action) => {
+                facts.attempted = true;
+                facts.open = Some((1, at));
+            }
+            (Direction::Forward, StepKind::Timer | StepKind::Signal) => {
+                let until = step.lasts_us.map(|lasts| at + lasts);
+                assert_eq!(
+                    intent.until.map(|until| until.0),
+                    until,
+                    "how long it waits"
+                );
+                match self.early[index].take() {
+                    Some(said) => facts.done = Some(said),
+                    None => facts.waiting = Some(until),
                 }
-                Direction::Backward => facts.undo_open = Some(1),
             }
         }
     }
 
-    fn hear(&mut self, shape: &Shape, event: &Event, at: &dyn Fn(&str) -> usize) {
+    fn hear(&mut self, shape: &Shape, event: &Event, at: i64) {
+        if let Some(name) = event.step() {
+            return self.hear_of_step(shape, shape.place_of(name), event, at);
+        }
         match event {
-            Event::Started { .. } | Event::Resumed { .. } => {}
-            Event::StepDone { step, .. } => {
-                let facts = &mut self.facts[at(step)];
-                facts.open = None;
-                facts.done = true;
+            Event::Poisoned { .. } => self.park(None),
+            Event::DeadlinePassed => self.turn_back("deadline-passed"),
+            Event::CompensationRequested { .. } => {
+                self.going = Going::Forward;
+                self.turn_back("compensated-by-operator");
             }
+            Event::RetryRequested { .. } => self.retry(at),
+            Event::Paused { .. } => {
+                self.going = Going::Parked(Parked {
+                    back: self.is_back(),
+                    paused: true,
+                    trouble: false,
+                    about: None,
+                });
+            }
+            Event::Unpaused { .. } => {
+                if let Going::Parked(parked) = &mut self.going {
+                    parked.paused = false;
+                    if !parked.trouble {
+                        self.go_on();
+                    }
+                }
+            }
+            Event::Abandoned { .. } => self.going = Going::Abandoned,
+            _ => {}
+        }
+    }
+
+    fn hear_of_step(&mut self, shape: &Shape, index: usize, event: &Event, at: i64) {
+        let phase = shape.steps[index].phase;
+        match event {
+            Event::StepDone { output, .. } => self.done(index, output.as_str()),
             Event::StepRefused {
-                step,
                 attempt,
+                refusal,
                 effect_may_exist,
                 ..
-            } => {
-                let index = at(step);
-                let facts = &mut self.facts[index];
-                facts.attempts = *attempt;
-                facts.open = None;
-                facts.refused = !*effect_may_exist;
-                facts.unanswered |= *effect_may_exist;
-                let no_way_back = match shape.steps[index].phase {
-                    Phase::Compensable => false,
-                    Phase::Pivot => *effect_may_exist,
-                    Phase::Retriable => true,
+            } => self.refused(phase, index, *attempt, refusal, *effect_may_exist),
+            Event::AttemptFailed { .. } => self.attempt_failed(index, event, at),
+            Event::CompensationDone { attempt, .. } => self.undone(index, *attempt),
+            Event::CompensationFailed { attempt, then, .. } => {
+                let not_before = match then {
+                    AfterFailure::RetryAt(instant) => instant.0,
+                    _ => at,
                 };
-                if no_way_back {
-                    self.park();
-                } else {
-                    self.turn_back();
-                }
-            }
-            Event::AttemptFailed {
-                step,
-                attempt,
-                failure,
-                then,
-                ..
-            } => {
-                let index = at(step);
-                let going_back = self.going == Going::Back;
-                let facts = &mut self.facts[index];
-                facts.unanswered |= *failure == Failure::Unknown;
-                let again = match then {
-                    AfterFailure::RetryAt(_) => !going_back,
-                    AfterFailure::TurnBack => false,
-                    AfterFailure::Park => true,
-                };
-                facts.open = again.then_some(*attempt + 1);
-                match then {
-                    AfterFailure::RetryAt(_) => {}
-                    AfterFailure::TurnBack => self.turn_back(),
-                    AfterFailure::Park => self.park(),
-                }
-            }
-            Event::CompensationDone { step, .. } => {
-                let facts = &mut self.facts[at(step)];
-                facts.undo_open = None;
-                facts.undone = true;
-            }
-            Event::CompensationFailed {
-                step,
-                attempt,
-                then,
-                ..
-            } => {
-                self.facts[at(step)].undo_open = Some(*attempt + 1);
+                self.facts[index].undo_open = Some((attempt + 1, not_before));
                 if *then == AfterFailure::Park {
-                    self.park();
+                    self.park(Some(index));
                 }
             }
-            Event::Poisoned { .. } => self.park(),
-            Event::CompensationRequested { .. } => self.going = Going::Back,
-            Event::RetryRequested { .. } => self.retry(),
-            Event::Completed { .. } => self.going = Going::Completed,
-            Event::Compensated => self.going = Going::Compensated,
+            Event::EffectFoundLate { .. } => self.found_late(index, at),
+            Event::TimerFired { .. } => match shape.steps[index].kind {
+                StepKind::Signal => self.done(index, "\"timed-out\""),
+                _ => self.done(index, &at.to_string()),
+            },
+            Event::SignalReceived(signal) => self.told(index, signal),
+            Event::Resolved { resolution, .. } => self.resolved(phase, index, resolution, at),
+            Event::Skipped { output, .. } => {
+                self.done(index, output.as_str());
+                self.go_on_if_about(index, at);
+            }
+            _ => {}
         }
     }
 
-    fn turn_back(&mut self) {
-        self.going = match self.going {
-            Going::Parked { .. } => Going::Parked { back: true },
-            _ => Going::Back,
+    fn done(&mut self, index: usize, output: &str) {
+        let facts = &mut self.facts[index];
+        facts.open = None;
+        facts.waiting = None;
+        facts.done = Some(output.to_owned());
+    }
+
+    fn undone(&mut self, index: usize, attempt: u32) {
+        let facts = &mut self.facts[index];
+        facts.undo_open = None;
+        facts.undo_attempts = attempt;
+        facts.undone = true;
+        facts.undone_times += 1;
+    }
+
+    fn told(&mut self, index: usize, signal: &Signal) {
+        self.signal_ids.insert(signal.id.clone());
+        let said = format!("{{\"arrived\":{}}}", signal.payload.as_str());
+        if self.facts[index].waiting.is_some() {
+            self.done(index, &said);
+        } else if self.is_untouched(index) {
+            self.early[index].get_or_insert(said);
+        }
+    }
+
+    fn refused(
+        &mut self,
+        phase: Phase,
+        index: usize,
+        attempt: u32,
+        refusal: &Refusal,
+        rows_only: bool,
+    ) {
+        let facts = &mut self.facts[index];
+        facts.attempts = attempt;
+        facts.open = None;
+        facts.unanswered = rows_only;
+        let no_way_back = match phase {
+            Phase::Compensable => false,
+            Phase::Pivot => rows_only,
+            Phase::Retriable => true,
+        };
+        if no_way_back {
+            self.park(Some(index));
+        } else {
+            self.turn_back(&refusal.code);
+        }
+    }
+
+    fn attempt_failed(&mut self, index: usize, event: &Event, at: i64) {
+        let Event::AttemptFailed {
+            attempt,
+            failure,
+            error,
+            then,
+            ..
+        } = event
+        else {
+            return;
+        };
+        let back = self.is_back();
+        let facts = &mut self.facts[index];
+        facts.attempts = *attempt;
+        facts.unanswered |= *failure == Failure::Unknown;
+        facts.open = None;
+        match then {
+            AfterFailure::RetryAt(instant) if !back => facts.open = Some((attempt + 1, instant.0)),
+            AfterFailure::RetryAt(_) => {}
+            AfterFailure::TurnBack => self.turn_back(&error.class),
+            AfterFailure::Park => {
+                facts.open = Some((attempt + 1, at));
+                self.park(Some(index));
+            }
+        }
+    }
+
+    fn found_late(&mut self, index: usize, at: i64) {
+        let facts = &mut self.facts[index];
+        facts.unanswered = true;
+        if facts.undone {
+            facts.found_after_undone += 1;
+            facts.undo_open = Some((facts.undo_attempts + 1, at));
+        } else if let Some((number, _)) = facts.undo_open {
+            facts.undo_open = Some((number + 1, at));
+        }
+        facts.undone = false;
+    }
+
+    fn resolved(&mut self, phase: Phase, index: usize, resolution: &Resolution, at: i64) {
+        let facts = &mut self.facts[index];
+        match resolution {
+            Resolution::Done(output) => {
+                self.done(index, output.as_str());
+                self.go_on_if_about(index, at);
+            }
+            Resolution::Undone => {
+                let number = facts.undo_open.map_or(0, |(number, _)| number);
+                self.undone(index, number);
+                self.go_on_if_about(index, at);
+            }
+            Resolution::Refused(refusal) => {
+                let attempt = facts.open.map_or(facts.attempts, |(number, _)| number);
+                if self.is_parked_about(index) {
+                    self.go_on();
+                }
+                self.refused(phase, index, attempt, refusal, false);
+            }
+        }
+    }
+
+    fn turn_back(&mut self, why: &str) {
+        if !self.is_back() {
+            self.why = Some(why.to_owned());
+        }
+        match &mut self.going {
+            Going::Parked(parked) => parked.back = true,
+            going => *going = Going::Back,
+        }
+    }
+
+    fn park(&mut self, about: Option<usize>) {
+        self.going = Going::Parked(Parked {
+            back: self.is_back(),
+            paused: self.is_paused(),
+            trouble: true,
+            about,
+        });
+    }
+
+    fn is_parked_about(&self, index: usize) -> bool {
+        matches!(self.going, Going::Parked(Parked { about: Some(about), .. }) if about == index)
+    }
+
+    /// Forward or back, wherever it was going.
+    fn go_on(&mut self) {
+        self.going = if self.is_back() {
+            Going::Back
+        } else {
+            Going::Forward
         };
     }
 
-    fn park(&mut self) {
-        let back = matches!(self.going, Going::Back | Going::Parked { back: true });
-        self.going = Going::Parked { back };
+    fn go_on_if_about(&mut self, index: usize, at: i64) {
+        if self.is_parked_about(index) {
+            self.retry(at);
+        }
     }
 
-    /// Whatever waited for the operator goes on, and whatever was refused with no way back is tried again.
-    fn retry(&mut self) {
-        let Going::Parked { back } = self.going else {
-            panic!("only a parked workflow is retried")
+    /// A parked workflow goes on: whatever was refused with no way back is tried again. In another one nothing waits for its time
+    /// any more.
+    fn retry(&mut self, at: i64) {
+        let Going::Parked(parked) = self.going else {
+            return (0..self.facts.len()).for_each(|index| self.bring_forward(index, at));
         };
-        self.going = if back { Going::Back } else { Going::Forward };
-        if !back {
+        if let Some(index) = parked.about {
+            self.bring_forward(index, at);
+        }
+        self.go_on();
+        if !parked.back {
             for facts in &mut self.facts {
-                if facts.attempted && !facts.done && facts.open.is_none() {
-                    facts.open = Some(facts.attempts + 1);
-                    facts.refused = false;
+                if facts.attempted && facts.done.is_none() && facts.open.is_none() {
+                    facts.open = Some((facts.attempts + 1, at));
                 }
             }
         }
+    }
+
+    fn bring_forward(&mut self, index: usize, at: i64) {
+        if let Some(not_before) = self.waits_for_its_time(index) {
+            *not_before = at.min(*not_before);
+        }
+    }
+
+    /// When the next attempt at it, forward or back, is to be made.
+    pub fn waits_for_its_time(&mut self, index: usize) -> Option<&mut i64> {
+        let facts = &mut self.facts[index];
+        let open = match &mut facts.undo_open {
+            Some(open) => Some(open),
+            None if !facts.undone => facts.open.as_mut(),
+            None => None,
+        };
+        open.map(|(_, not_before)| not_before)
     }
 }

@@ -23,7 +23,7 @@ async fn a_batch_under_a_passed_epoch_is_fenced(fixture: Arc<Fixture>) {
     let mut journal = fixture.store.open_journal(&lease).await.expect("opened");
     fixture
         .store
-        .acquire(&NodeName("a".into()), 1, LONG)
+        .acquire(&NodeName("a".into()), 1, &[], LONG)
         .await
         .expect("taken back");
     let batch = starting(JournalPosition::default(), &ids(&lease, 3));

@@ -1,15 +1,17 @@
 //! A fresh database for each test, on each kind of store, thrown away at the end also when the test fails.
 
 use std::future::Future;
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::runtime::{Entropy as _, SeededEntropy};
+use engine::runtime::{Entropy as _, Runtime, SeededEntropy};
 use engine::store::{
     Change, Column, ConnectOptions, Dialect, Lease, Migration, SqlDatabase, Store, Table, Value,
     change::ChangeKind, migrations,
 };
+use engine::testing::MemoryStore;
 use engine::workflow::Refusal;
 use engine::{NodeName, store};
 use futures_util::FutureExt as _;
@@ -46,12 +48,41 @@ pub const SHOP: Migration = Migration {
         state TEXT NOT NULL CHECK (length(state) <= 16), PRIMARY KEY (campaign, buyer)) STRICT;",
 };
 
+/// A store of any kind: all that a claim about the trait needs.
+pub struct Ground {
+    pub store: Arc<dyn Store>,
+}
+
+impl Ground {
+    /// A lease of a new partition.
+    pub async fn lease(&self, node: &str) -> Lease {
+        self.lease_for(node, LONG).await
+    }
+
+    /// A lease of a new partition for so long.
+    pub async fn lease_for(&self, node: &str, duration: Duration) -> Lease {
+        let leases = self
+            .store
+            .acquire(&NodeName(node.to_owned()), 1, &[], duration)
+            .await;
+        leases.expect("a partition can be made").remove(0)
+    }
+}
+
 /// A database with the engine's and the tests' tables.
 pub struct Fixture {
+    ground: Arc<Ground>,
     pub database: SqlDatabase,
-    pub store: Arc<dyn Store>,
     /// The MySQL server's URL with this database; empty for SQLite.
     pub url: String,
+}
+
+impl Deref for Fixture {
+    type Target = Ground;
+
+    fn deref(&self) -> &Ground {
+        &self.ground
+    }
 }
 
 impl Fixture {
@@ -63,25 +94,17 @@ impl Fixture {
             .await
             .expect("an empty database can be migrated");
         assert_eq!(report.applied, [1, 2]);
+        let store = database.store();
         Self {
-            store: database.store(),
+            ground: Arc::new(Ground { store }),
             database,
             url,
         }
     }
 
-    /// A lease of a new partition.
-    pub async fn lease(&self, node: &str) -> Lease {
-        self.lease_for(node, LONG).await
-    }
-
-    /// A lease of a new partition for so long.
-    pub async fn lease_for(&self, node: &str, duration: Duration) -> Lease {
-        let leases = self
-            .store
-            .acquire(&NodeName(node.to_owned()), 1, duration)
-            .await;
-        leases.expect("a partition can be made").remove(0)
+    /// What claims about every kind of store need of it.
+    pub fn ground(&self) -> Arc<Ground> {
+        Arc::clone(&self.ground)
     }
 
     /// How many rows the table has.
@@ -131,6 +154,12 @@ pub async fn on_mysql<F: Future<Output = ()>>(test: impl FnOnce(Arc<Fixture>) ->
     if let Err(panic) = outcome {
         resume_unwind(panic);
     }
+}
+
+/// Runs a test on the store in memory, which other tests take for a database.
+pub async fn in_memory<F: Future<Output = ()>>(test: impl FnOnce(Arc<Ground>) -> F) {
+    let store = Arc::new(MemoryStore::new(Runtime::system()));
+    test(Arc::new(Ground { store })).await;
 }
 
 /// A URL on the MySQL server for a database that is not there yet; `None`, told, when there is no server.
@@ -185,6 +214,31 @@ macro_rules! on_both {
     };
 }
 pub(crate) use on_both;
+
+/// Makes three tests of each claim: one on SQLite, one on MySQL, one in memory.
+macro_rules! on_all {
+    ($($claim:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $claim() {
+                $crate::harness::on_sqlite(|fixture| super::$claim(fixture.ground())).await;
+            })+
+        }
+        mod mysql {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $claim() {
+                $crate::harness::on_mysql(|fixture| super::$claim(fixture.ground())).await;
+            })+
+        }
+        mod memory {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $claim() {
+                $crate::harness::in_memory(super::$claim).await;
+            })+
+        }
+    };
+}
+pub(crate) use on_all;
 
 fn change(table: &'static Table, key: Vec<Value>, kind: ChangeKind) -> Change {
     Change {

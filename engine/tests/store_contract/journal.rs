@@ -5,7 +5,7 @@ use std::sync::Arc;
 use engine::payload::{PAYLOAD_BYTES_MAX, Payload};
 use engine::runtime::Timestamp;
 use engine::store::{CommitError, JournalPosition, RefusedRows, Status, StoreError};
-use engine::workflow::{Direction, Event, Intent, Record};
+use engine::workflow::{Direction, End, Event, Intent, Record};
 
 use crate::harness::{Fixture, add_stock, new_stock, on_both};
 use crate::samples::{event, following, head, id, ids, record, starting, update};
@@ -39,11 +39,14 @@ async fn everything_comes_back_as_it_was_written(fixture: Arc<Fixture>) {
             step: "payment".into(),
             direction: Direction::Forward,
             attempt: 1,
+            until: Some(Timestamp(1_700_000_000_999_999)),
         }],
+        ends: Some(End::Completed),
     };
     let mut written = head(workflow, 1_700_000_000_000_001);
     written.label = Some(text.to_owned());
     written.reason = Some(text.to_owned());
+    written.wake_at = Some(Timestamp(1_700_000_000_000_007));
     let mut batch = following(JournalPosition::default());
     batch.workflows = vec![written.clone()];
     batch.events = vec![event(workflow, &first, 1)];
@@ -92,6 +95,7 @@ async fn everything_comes_back_as_it_was_written(fixture: Arc<Fixture>) {
         .expect("there");
     written.status = parked.status;
     written.reason = parked.reason;
+    written.wake_at = parked.wake_at;
     written.updated_at = parked.updated_at;
     assert_eq!(found, written);
 }

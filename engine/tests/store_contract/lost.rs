@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::store::{
-    Batch, CommitError, ConnectOptions, Journal, JournalPosition, Lease, Store, StoreError, mysql,
+    Batch, CommitError, ConnectOptions, Journal, JournalPosition, Lease, Store, StoreError,
+    Submitted, mysql,
 };
 
 use crate::harness::{Fixture, LONG, admin, new_stock, on_mysql};
+use crate::inbox::command;
 use crate::proxy::Proxy;
-use crate::samples::{following, ids, starting};
+use crate::samples::{following, id, ids, starting};
 
 /// The journal of a lease, over a network that can fail where `word` is sent.
 struct Shaky {
@@ -144,6 +146,59 @@ async fn a_connection_that_breaks_before_the_commit_is_known_to_have_done_nothin
         // The same batch goes through: the server has rolled the first one back.
         shaky.journal.commit(&batch).await.expect("committed");
         assert_eq!(fixture.held("p").await, Some(2));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_submission_whose_reply_is_lost_finds_itself() {
+    on_mysql(async |fixture: Arc<Fixture>| {
+        let shaky = Shaky::new(&fixture, "a", "INSERT INTO commands").await;
+        let command = command(id(shaky.lease.partition, 1), "key");
+        for lost in [Proxy::lose_request, Proxy::lose_reply] {
+            lost(&shaky.proxy);
+            let error = shaky.store.submit(&command).await.expect_err("lost");
+            assert!(matches!(error, StoreError::Lost { .. }), "{error}");
+        }
+        // The request got lost once and the reply once: it is there, and once.
+        let repeated = shaky.store.submit(&command).await.expect("submitted");
+        assert!(matches!(repeated, Submitted::Existing(_)), "{repeated:?}");
+        let all = shaky.store.commands(None, None, None, 10).await;
+        assert_eq!(all.expect("read").len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retirement_whose_reply_is_lost_is_done_or_not_but_never_halfway() {
+    on_mysql(async |fixture: Arc<Fixture>| {
+        for (node, word, reply_is_lost, happens) in [
+            ("a", "SET retired = 1", true, false),
+            ("b", "SET retired = 1", false, false),
+            ("c", "COMMIT", false, false),
+            ("d", "COMMIT", true, true),
+        ] {
+            let mut shaky = Shaky::new(&fixture, node, word).await;
+            // A connection for writes is there before anything gets lost.
+            let held = std::slice::from_ref(&shaky.lease);
+            shaky.store.renew(held, LONG).await.expect("renewed");
+            if reply_is_lost {
+                shaky.proxy.lose_reply();
+            } else {
+                shaky.proxy.lose_request();
+            }
+            let error = shaky.store.retire(&shaky.lease).await.expect_err("lost");
+            let may_have_happened = matches!(error, StoreError::Lost { .. });
+            assert_eq!(may_have_happened, word == "COMMIT", "{error}");
+            let rows = fixture.store.partitions().await.expect("read");
+            let row = rows.iter().find(|row| row.id == shaky.lease.partition);
+            assert_eq!(row.expect("there").retired, happens, "{node}");
+            let committed = shaky
+                .journal
+                .commit(&following(JournalPosition::default()))
+                .await;
+            assert_eq!(committed.is_ok(), !happens, "{committed:?}");
+        }
     })
     .await;
 }

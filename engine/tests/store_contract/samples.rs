@@ -6,7 +6,7 @@ use engine::payload::Payload;
 use engine::runtime::Timestamp;
 use engine::store::{Batch, EventRow, Head, HeadUpdate, JournalPosition, Lease, Status};
 use engine::workflow::{DefinitionRef, Event, Record};
-use engine::{PartitionId, WorkflowId};
+use engine::{NodeName, PartitionId, WorkflowId};
 
 pub fn definition(name: &str) -> DefinitionRef {
     DefinitionRef {
@@ -19,8 +19,8 @@ pub fn definition(name: &str) -> DefinitionRef {
 /// The workflow with this number in the partition.
 pub fn id(partition: PartitionId, number: u32) -> WorkflowId {
     let mut ident = [0x5a; 12];
-    ident[..4].copy_from_slice(&number.to_be_bytes());
-    // The bits between are those of the UUID's version and variant.
+    // The bytes before hold the UUID's version and variant.
+    ident[8..].copy_from_slice(&number.to_be_bytes());
     WorkflowId::new(partition, ident)
 }
 
@@ -30,6 +30,7 @@ pub fn head(id: WorkflowId, created_at: i64) -> Head {
         definition: definition("purchase"),
         status: Status::Running,
         reason: None,
+        wake_at: None,
         label: Some("sale-1".to_owned()),
         request_hash: [0xab; 32],
         created_at: Timestamp(created_at),
@@ -42,18 +43,18 @@ pub fn update(id: WorkflowId, status: Status, at: i64) -> HeadUpdate {
         id,
         status,
         reason: None,
+        wake_at: None,
         updated_at: Timestamp(at),
     }
 }
 
 pub fn record(seq: u32, text: &str) -> Record {
-    let output = Payload::of(text).expect("text is JSON");
-    Record {
-        seq,
-        at: Timestamp(i64::from(seq)),
-        event: Event::Completed { output },
-        starts: vec![],
-    }
+    let event = Event::StepDone {
+        step: "step".to_owned(),
+        attempt: 1,
+        output: Payload::of(text).expect("text is JSON"),
+    };
+    Record::new(seq, Timestamp(i64::from(seq)), event)
 }
 
 pub fn event(workflow: WorkflowId, record: &Record, partition_seq: u64) -> EventRow {
@@ -61,7 +62,7 @@ pub fn event(workflow: WorkflowId, record: &Record, partition_seq: u64) -> Event
         workflow,
         seq: record.seq,
         partition_seq,
-        kind: record.event.kind(),
+        kind: record.kind(),
         at: record.at,
         payload: Arc::from(serde_json::to_string(record).expect("a record is JSON")),
     }
@@ -84,6 +85,20 @@ pub fn starting(position: JournalPosition, workflows: &[WorkflowId]) -> Batch {
 /// An empty batch that follows `position`.
 pub fn following(position: JournalPosition) -> Batch {
     starting(position, &[])
+}
+
+/// Starts these workflows and gives each its status, in one batch.
+pub fn standing(position: JournalPosition, workflows: &[(WorkflowId, Status)]) -> Batch {
+    let ids: Vec<_> = workflows.iter().map(|(id, _)| *id).collect();
+    let mut batch = starting(position, &ids);
+    for (head, (_, status)) in batch.workflows.iter_mut().zip(workflows) {
+        head.status = *status;
+    }
+    batch
+}
+
+pub fn node(name: &str) -> NodeName {
+    NodeName(name.to_owned())
 }
 
 /// The partition's `n` first workflows.

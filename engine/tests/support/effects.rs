@@ -8,12 +8,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use engine::definition::{
     AnyStep, Attempt, Compensation, Definition, DefinitionBuilder, Durability, Outcome, Phase,
-    Policy, Probed, RetryPolicy, Source, StepIndex, StepSpec,
+    Policy, Probed, RetryPolicy, Source, StepIndex, StepKind, StepSpec,
 };
+use engine::payload::PayloadError;
 use engine::store::change::ChangeKind;
 use engine::store::{Change, Table, Value};
 use engine::workflow::{Direction, Refusal, StepError};
-use engine::{Epoch, Payload, WorkflowId};
+use engine::{Epoch, Payload, Timestamp, WorkflowId};
 use tokio::task::JoinSet;
 
 use super::dice::Dice;
@@ -92,6 +93,7 @@ enum Set {
     CannotBeAttempted,
     Refuses,
     Slow(Duration),
+    OnItsWay(Duration),
 }
 
 /// The world.
@@ -156,6 +158,27 @@ impl Effects {
             .unwrap()
             .set
             .insert(step, Set::Slow(takes));
+    }
+
+    /// Attempts at this step are with the other side after so long, whatever becomes of the process, which is answered then.
+    pub fn on_its_way(&self, step: &'static str, takes: Duration) {
+        self.inner
+            .lock()
+            .unwrap()
+            .set
+            .insert(step, Set::OnItsWay(takes));
+    }
+
+    /// What is sent now is there after so long, also when nobody waits for the answer.
+    async fn send(&self, attempt: &Attempt, life: u32, wanted: Standing, takes: Duration) {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let (effects, attempt) = (self.clone(), attempt.clone());
+        self.on_their_way.lock().unwrap().spawn(async move {
+            tokio::time::sleep(takes).await;
+            effects.meet(&attempt, life, wanted);
+            let _gone = answer.send(());
+        });
+        answered.await.expect("the other side answers");
     }
 
     /// How many attempts at this step (or `undo` and a step) have begun.
@@ -339,6 +362,11 @@ impl AnyStep for WorldStep {
             Some(Set::CannotBeAttempted) => return Outcome::retry(error()),
             Some(Set::Refuses) => return refused(Standing::Refused),
             Some(Set::Slow(takes)) => tokio::time::sleep(takes).await,
+            Some(Set::OnItsWay(takes)) => {
+                let sent = self.effects.send(attempt, self.life, Standing::Held, takes);
+                sent.await;
+                return self.done(attempt);
+            }
             None => {}
         }
         let what = format!("act {}", attempt.key());
@@ -411,6 +439,12 @@ impl AnyStep for WorldStep {
             Some(Set::CannotBeAttempted) => return Outcome::retry(error()),
             Some(Set::Refuses) => return refused(Standing::Refused),
             Some(Set::Slow(takes)) => tokio::time::sleep(takes).await,
+            Some(Set::OnItsWay(takes)) => {
+                let sent = self
+                    .effects
+                    .send(attempt, self.life, Standing::Released, takes);
+                sent.await;
+            }
             None => {}
         }
         let what = format!("undo {}", attempt.key());
@@ -430,6 +464,37 @@ impl AnyStep for WorldStep {
             Mood::Retry => Outcome::retry(error()),
             mood => fail(mood).await,
         }
+    }
+}
+
+/// A wait in [`definition`]: a nap of a random length, or a word that comes or does not.
+struct Wait {
+    effects: Effects,
+    kind: StepKind,
+}
+
+#[async_trait]
+impl AnyStep for Wait {
+    fn kind(&self) -> StepKind {
+        self.kind
+    }
+
+    fn wait_until(&self, _: &[Payload], now: Timestamp) -> Result<Option<Timestamp>, PayloadError> {
+        let longest_ms = if self.effects.temper().unknown > 0 {
+            3_000
+        } else {
+            1
+        };
+        let waits_ms = self.effects.dice.roll("wait", longest_ms);
+        Ok(Some(now.after(Duration::from_millis(waits_ms))))
+    }
+
+    async fn act(&self, _: &Attempt, _: &[Payload]) -> Outcome<Payload> {
+        unreachable!("a wait is not attempted")
+    }
+
+    async fn compensate(&self, _: &Attempt, _: &[Payload], _: Option<&Payload>) -> Outcome<()> {
+        unreachable!("a wait has no effect")
     }
 }
 
@@ -454,7 +519,8 @@ pub enum Ahead {
     Everything,
 }
 
-/// `a` and `b` at once, `c` after `b`, then the pivot, `d` and `e` at once, and `f`. `a`, the pivot and `d` write rows.
+/// `a` and `b` at once, `c` and a nap after `b`, then the pivot, `d` and `e` at once, and `f`, and a word after `d`. `a`, the pivot and
+/// `d` write rows.
 pub fn definition(effects: &Effects, life: u32, ahead: Ahead) -> Arc<Definition> {
     let mut builder = DefinitionBuilder::new("world", 1);
     let steps: [(&str, Phase, &[usize]); 7] = [
@@ -511,6 +577,25 @@ pub fn definition(effects: &Effects, life: u32, ahead: Ahead) -> Arc<Definition>
             policy,
             inputs,
             step,
+        });
+    }
+    let waits = [
+        ("nap", Phase::Compensable, StepKind::Timer, 1),
+        ("word", Phase::Retriable, StepKind::Signal, 4),
+    ];
+    for (name, phase, kind, after) in waits {
+        builder.step(StepSpec {
+            name: name.to_owned(),
+            phase,
+            compensation: Compensation::None {
+                because: "a wait has no effect",
+            },
+            policy: Policy::default(),
+            inputs: vec![Source::Step(StepIndex(after))],
+            step: Arc::new(Wait {
+                effects: effects.clone(),
+                kind,
+            }),
         });
     }
     Arc::new(builder.build(Source::Step(StepIndex(6))).unwrap())

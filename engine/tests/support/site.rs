@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use engine::command::Verb;
+use engine::definition::StepKind;
 use engine::store::{Head, ListFilter, Status, Store as _};
 use engine::testing::MemoryStore;
 use engine::workflow::{Record, StepState, WorkflowState};
@@ -201,10 +203,16 @@ impl Site {
     async fn retry_parked(&self, engine: &Engine) -> bool {
         let heads = self.heads().await;
         for head in heads.iter().filter(|head| head.status == Status::Parked) {
-            match engine.retry(head.id, "operator", "it works again").await {
-                // It is owned by the dead until their leases end.
-                Ok(_) | Err(CommandError::Conflict(_) | CommandError::Undecided) => {}
-                Err(error) => panic!("a parked workflow can't be retried: {error}"),
+            // One of them is right: it was paused, or it failed.
+            for verb in [Verb::Resume, Verb::Retry] {
+                match engine
+                    .tell(head.id, verb, "operator", "it works again")
+                    .await
+                {
+                    // It is owned by the dead until their leases end.
+                    Ok(_) | Err(CommandError::Conflict(_) | CommandError::Undecided) => {}
+                    Err(error) => panic!("a parked workflow can't be retried: {error}"),
+                }
             }
         }
         heads.iter().all(|head| head.status.is_terminal())
@@ -351,7 +359,8 @@ impl Site {
             .iter()
             .filter(|(_, state)| state.status() == Status::Completed)
         {
-            for node in state.definition().steps() {
+            let steps = state.definition().steps().iter();
+            for node in steps.filter(|node| node.kind == StepKind::Action) {
                 let known = known.get(&format!("{id}/{}", node.name));
                 assert!(
                     known.is_some_and(|known| known.standing == Standing::Held),

@@ -1,13 +1,15 @@
 //! Definitions that are assembled at run time, of steps that do nothing: for tests that look at the graph or at the pure core.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use engine::Payload;
 use engine::definition::{
     AnyStep, Attempt, Compensation, Definition, DefinitionBuilder, DefinitionError, Outcome, Phase,
-    Policy, Source, StepIndex, StepSpec,
+    Policy, Source, StepIndex, StepKind, StepSpec,
 };
+use engine::payload::PayloadError;
+use engine::{Payload, Timestamp};
 
 /// A step that does nothing.
 pub struct Inert;
@@ -20,6 +22,31 @@ impl AnyStep for Inert {
 
     async fn compensate(&self, _: &Attempt, _: &[Payload], _: Option<&Payload>) -> Outcome<()> {
         Outcome::done(())
+    }
+}
+
+/// A wait of this length from the instant at which it begins, or for as long as it takes.
+pub struct Wait {
+    pub kind: StepKind,
+    pub lasts: Option<Duration>,
+}
+
+#[async_trait]
+impl AnyStep for Wait {
+    fn kind(&self) -> StepKind {
+        self.kind
+    }
+
+    fn wait_until(&self, _: &[Payload], now: Timestamp) -> Result<Option<Timestamp>, PayloadError> {
+        Ok(self.lasts.map(|lasts| now.after(lasts)))
+    }
+
+    async fn act(&self, _: &Attempt, _: &[Payload]) -> Outcome<Payload> {
+        unreachable!("a wait is not attempted")
+    }
+
+    async fn compensate(&self, _: &Attempt, _: &[Payload], _: Option<&Payload>) -> Outcome<()> {
+        unreachable!("a wait is not undone")
     }
 }
 
@@ -40,6 +67,17 @@ pub fn spec(name: &str, phase: Phase, inputs: &[usize]) -> StepSpec {
         policy: Policy::default(),
         inputs,
         step: Arc::new(Inert),
+    }
+}
+
+/// The step as a wait: for a signal, or for its time.
+pub fn waiting(spec: StepSpec, kind: StepKind, lasts: Option<Duration>) -> StepSpec {
+    StepSpec {
+        compensation: Compensation::None {
+            because: "waiting has no effect",
+        },
+        step: Arc::new(Wait { kind, lasts }),
+        ..spec
     }
 }
 

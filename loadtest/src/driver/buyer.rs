@@ -171,6 +171,8 @@ fn note_outcome(
         report.count("completed");
     } else if settled.state == "PARKED" {
         report.count("parked");
+    } else if settled.state == "ABANDONED" {
+        report.count("abandoned");
     } else {
         report.count(
             settled

@@ -67,7 +67,10 @@ impl Purchase {
     /// Nothing more will happen to it by itself.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        matches!(self.state.as_str(), "COMPLETED" | "COMPENSATED" | "PARKED")
+        matches!(
+            self.state.as_str(),
+            "COMPLETED" | "COMPENSATED" | "PARKED" | "ABANDONED"
+        )
     }
 }
 

@@ -66,7 +66,9 @@ pub(super) fn policy(durability: Durability) -> Policy {
             first_delay: Duration::from_millis(50),
             delay_max: Duration::from_secs(5),
             attempts_max: 200,
+            elapsed_max: None,
         },
+        port: Some("reservations"),
         durability,
     }
 }

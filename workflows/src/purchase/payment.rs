@@ -51,7 +51,9 @@ impl Action for Payment {
                 first_delay: Duration::from_millis(200),
                 delay_max: Duration::from_secs(10),
                 attempts_max: 10,
+                elapsed_max: None,
             },
+            port: Some("payment-gateway"),
             durability: Durability::Barrier,
         }
     }

@@ -337,8 +337,7 @@ impl Watch {
             }
         }
         reservations.attach_checked(incarnation).await?;
-        let store = database.store();
-        rebuild::remember_ended(store.as_ref(), reservations.as_ref(), sales).await?;
+        rebuild::remember_ended(database, reservations.as_ref(), sales).await?;
         if let Some(error) = failed {
             return Err(error.into());
         }

@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use engine::store::SqlDatabase;
 use engine::store::change::ChangeKind;
-use engine::store::{Change, CommitError, ListFilter, Status, Store, StoreError, Value};
+use engine::store::{
+    Change, CommitError, Head, ListFilter, SqlDatabase, Status, StoreError, Value,
+};
 use engine::workflow::Refusal;
 use engine::{Timestamp, WorkflowId};
 use futures_util::stream::{self, TryStreamExt as _};
@@ -107,42 +108,37 @@ pub async fn rebuild(
 }
 
 /// Tells the gate of the purchases in these sales that have ended, so that a repeat of one is turned away and looked up, as
-/// it was before the rebuild, instead of holding units for a workflow that will never use them.
+/// it was before the rebuild, instead of holding units for a workflow that will never use them. What a purchase held when an
+/// operator gave it up stays held.
 pub async fn remember_ended(
-    store: &dyn Store,
+    database: &SqlDatabase,
     reservations: &dyn Reservations,
     sales: &[SaleId],
 ) -> Result<(), RebuildError> {
     if sales.is_empty() {
         return Ok(());
     }
+    let store = database.store();
     let sales: HashMap<&str, &SaleId> = sales.iter().map(|sale| (sale.as_str(), sale)).collect();
-    for status in [Status::Completed, Status::Compensated] {
-        let definition = Some(purchase::NAME.to_owned());
+    for status in Status::ALL
+        .into_iter()
+        .filter(|status| status.is_terminal())
+    {
         let mut filter = ListFilter {
             status: Some(status),
-            definition,
-            after: None,
+            definition: Some(purchase::NAME.to_owned()),
             limit: ENDED_PAGE,
+            ..ListFilter::default()
         };
         loop {
             let page = store.list(&filter).await?;
             let ended = page.items.iter().filter_map(|head| {
                 let sale = *sales.get(head.label.as_deref()?)?;
-                Some(ReleaseRequest {
-                    sale: sale.clone(),
-                    operation: stock_operation(head.id),
-                    forget: false,
-                })
+                Some(Ok((sale, head)))
             });
-            // Nothing is held under these keys: the release leaves a tombstone.
-            stream::iter(ended.map(Ok))
-                .try_for_each_concurrent(ENDED_AT_A_TIME, |request| async move {
-                    match reservations.release(&request).await {
-                        // A sale that could not be loaded stays closed.
-                        Ok(_) | Err(ReservationError::Unavailable(_)) => Ok(()),
-                        Err(error) => Err(error),
-                    }
+            stream::iter(ended)
+                .try_for_each_concurrent(ENDED_AT_A_TIME, |(sale, head)| {
+                    remember(database, reservations, sale, head)
                 })
                 .await?;
             if page.next.is_none() {
@@ -152,6 +148,42 @@ pub async fn remember_ended(
         }
     }
     Ok(())
+}
+
+/// Leaves a tombstone in the gate for a purchase that holds nothing.
+async fn remember(
+    database: &SqlDatabase,
+    reservations: &dyn Reservations,
+    sale: &SaleId,
+    head: &Head,
+) -> Result<(), RebuildError> {
+    if head.status == Status::Abandoned && still_holds(database, sale, head.id).await? {
+        return Ok(());
+    }
+    let request = ReleaseRequest {
+        sale: sale.clone(),
+        operation: stock_operation(head.id),
+        forget: false,
+    };
+    match reservations.release(&request).await {
+        // A sale that could not be loaded stays closed.
+        Ok(_) | Err(ReservationError::Unavailable(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn still_holds(
+    database: &SqlDatabase,
+    sale: &SaleId,
+    workflow: WorkflowId,
+) -> Result<bool, StoreError> {
+    let sql = "SELECT product FROM holds WHERE sale = ? AND workflow_id = ? LIMIT 1";
+    let parameters = [
+        sale.as_str().into(),
+        Value::Bytes(workflow.bytes().to_vec()),
+    ];
+    let rows = database.query("reading a hold", sql, &parameters).await?;
+    Ok(!rows.is_empty())
 }
 
 /// What the database knows of a sale's reservations.

@@ -177,7 +177,13 @@ impl Driver {
                 );
             }
             Outcome::Retry { error, after } => {
-                let failure = Failure::NoEffect;
+                // Another life may have made this very attempt, and what it sent may still be on its way.
+                let key = (ended.step, ended.direction, attempt);
+                let failure = if self.inherited.contains(&key) {
+                    Failure::Unknown
+                } else {
+                    Failure::NoEffect
+                };
                 let then = if self.is_volatile() && self.may_turn_back(ended.step) {
                     self.unavailable.get_or_insert(error.clone());
                     AfterFailure::TurnBack

@@ -276,7 +276,7 @@ impl Driver {
             self.publish();
         }
         let (remember, wake_at) = loop {
-            if *self.context.closed.borrow() {
+            if self.may_not_act() {
                 self.partition_lost();
             }
             if self.gone {
@@ -308,6 +308,12 @@ impl Driver {
         if let Some(wake_at) = wake_at {
             self.context.timers.add(wake_at, self.id.ident());
         }
+    }
+
+    /// The partition is closed, or about to be: by this node's clock its lease has run out.
+    fn may_not_act(&self) -> bool {
+        let now = self.context.runtime.now();
+        *self.context.closed.borrow() || self.context.committed.lease_has_ended(now)
     }
 
     /// Waits for whatever comes first: an attempt's end, the journal, a command, a due attempt, the end of a pause.
@@ -382,7 +388,7 @@ impl Driver {
         if !self.is_quiet() {
             return None;
         }
-        let over = self.state.is_terminal() || is_parked(&self.state);
+        let over = self.is_over() && !self.row_is_wrong();
         // What its row says, so that whoever finds it there knows when to wake it.
         let rests =
             self.head.status == Status::Waiting && self.standing() == self.durable_standing();
@@ -513,7 +519,7 @@ impl Driver {
         let idle = self.attempts.is_empty();
         let records = !self.pending.is_empty() && (blocked || idle);
         let answers = !self.answers.is_empty() && self.durable.is_some();
-        records || answers || self.is_about_to_rest()
+        records || answers || self.is_about_to_rest() || self.row_is_wrong()
     }
 
     /// Nothing of the workflow is durable, nor on its way to be.

@@ -9,10 +9,9 @@ use crate::inbox::Handed;
 use crate::journal::{self, AppendError, Entry, Parking, Staged};
 use crate::runtime::Timestamp;
 use crate::store::upkeep::normalised;
-use crate::store::{Change, CommandState, Head, HeadUpdate, ParkedRow};
-use crate::workflow::{
-    AfterFailure, Event, Phase, Record, Refusal, StepError, WorkflowState, follow,
-};
+use crate::store::{Change, CommandState, Head, HeadUpdate, ParkedRow, Status};
+use crate::workflow::plan::follow_as_far;
+use crate::workflow::{AfterFailure, Event, Phase, Record, Refusal, StepError, WorkflowState};
 
 impl Driver {
     /// Applies an event and adds it to the pending records, with all that follows from it.
@@ -39,11 +38,7 @@ impl Driver {
         };
         let acting = |step| self.acting.contains(&step);
         let hold = !self.late.is_empty();
-        let (state, record, unreadable) = match follow(after.clone(), record.clone(), &acting, hold)
-        {
-            Ok((state, record)) => (state, record, None),
-            Err(error) => (after, record, Some(StepError::caused_by("input", &error))),
-        };
+        let (state, record, unreadable) = follow_as_far(after, record, &acting, hold);
         self.state = state;
         self.pending.push(Staged {
             record,
@@ -51,6 +46,7 @@ impl Driver {
             command,
         });
         if let Some(error) = unreadable {
+            let error = StepError::caused_by("input", &error);
             self.record(Event::Poisoned { error }, Vec::new());
         }
     }
@@ -248,7 +244,7 @@ impl Driver {
     }
 
     /// Its row as it is to be from now on.
-    fn current_head(&self) -> Head {
+    pub(super) fn current_head(&self) -> Head {
         let (status, wake_at) = self.standing();
         Head {
             status,
@@ -260,7 +256,7 @@ impl Driver {
     }
 
     /// What of its row changes.
-    fn head_update(&self, head: &Head) -> Option<HeadUpdate> {
+    pub(super) fn head_update(&self, head: &Head) -> Option<HeadUpdate> {
         let changed = head.status != self.head.status
             || head.reason != self.head.reason
             || head.wake_at != self.head.wake_at;
@@ -277,9 +273,11 @@ impl Driver {
     fn parking(&self) -> Option<Parking> {
         let was = self.durable.as_ref().filter(|durable| is_parked(durable));
         let Phase::Parked { step, error, .. } = &self.state.phase else {
-            return was.map(|_| Parking::Over);
+            let row_says_so = self.durable.is_some() && self.head.status == Status::Parked;
+            return (was.is_some() || row_says_so).then_some(Parking::Over);
         };
-        if was.is_some_and(|was| was.phase == self.state.phase) {
+        let said = self.head.status == Status::Parked && self.head.reason.is_some();
+        if said && was.is_some_and(|was| was.phase == self.state.phase) {
             return None;
         }
         let name = |index: StepIndex| self.state.definition().step(index).name.to_string();

@@ -12,13 +12,15 @@ impl Driver {
             return;
         }
         let now = self.context.runtime.now();
-        for (index, until) in self.plan().waits {
+        let plan = self.plan();
+        for (index, until) in plan.waits {
             if until <= now {
                 let step = self.state.definition().step(index).name.to_string();
                 self.record_at(now, Event::TimerFired { step }, Vec::new(), None);
             }
         }
-        if self.plan().deadline.is_some_and(|deadline| deadline <= now) {
+        let deadline_passed = plan.deadline.is_some_and(|deadline| deadline <= now);
+        if deadline_passed && self.fits(&Event::DeadlinePassed) {
             self.record_at(now, Event::DeadlinePassed, Vec::new(), None);
         }
     }
@@ -62,5 +64,18 @@ impl Driver {
         }
         let standing = self.standing();
         standing.0 == Status::Waiting && standing != self.durable_standing()
+    }
+
+    /// Nothing happens to it any more, unless an operator says so.
+    pub(super) fn is_over(&self) -> bool {
+        self.state.is_terminal() || is_parked(&self.state)
+    }
+
+    /// Its row does not say what its journal says. That is never so by what a driver writes; the auditor found it.
+    pub(super) fn row_is_wrong(&self) -> bool {
+        self.durable.is_some()
+            && self.is_over()
+            && self.is_quiet()
+            && self.head_update(&self.current_head()).is_some()
     }
 }

@@ -244,7 +244,7 @@ fn write_parked(statements: &mut Vec<Statement>, dialect: Dialect, batch: &Batch
 fn park(dialect: Dialect, rows: &[&ParkedRow]) -> Statement {
     let mut text = SqlText::new(dialect);
     text.sql(
-        "INSERT INTO parked (ident, partition_id, definition, step, class, message, since_us) VALUES\n",
+        "INSERT INTO parked (ident, partition_id, definition, step, class, message, since_us, created_us) VALUES\n",
     );
     text.list(rows, |text, row| {
         text.sql("(").bytes(&row.id.ident()).sql(", ");
@@ -253,7 +253,11 @@ fn park(dialect: Dialect, rows: &[&ParkedRow]) -> Statement {
         text.text(row.step.as_deref().unwrap_or_default()).sql(", ");
         text.text(cut(&row.class, REASON_CHARS_MAX)).sql(", ");
         text.text(cut(&row.message, MESSAGE_CHARS_MAX)).sql(", ");
-        text.number(row.since.0).sql(")");
+        text.number(row.since.0);
+        // Lists go by it.
+        text.sql(", COALESCE((SELECT created_us FROM workflows WHERE ident = ");
+        text.bytes(&row.id.ident()).sql("), ");
+        text.number(row.since.0).sql("))");
     });
     text.sql(match dialect {
         Dialect::MySql => {
@@ -285,7 +289,8 @@ fn answer_commands(statements: &mut Vec<Statement>, dialect: Dialect, answers: &
         });
         statements.push(answered(text, answers));
     }
-    for answers in refused.chunks(ROWS_MAX) {
+    // Each may say a thousand characters.
+    for answers in refused.chunks(ROWS_MAX / 4) {
         let mut text = SqlText::new(dialect);
         text.sql("UPDATE commands SET state = 2, answer = CASE id");
         for answer in answers {

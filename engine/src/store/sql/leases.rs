@@ -30,36 +30,39 @@ struct Partition {
     retired: bool,
 }
 
-/// Own partitions, then expired ones, then retired ones, then new ones.
+/// Own partitions that are not held, then expired ones, then retired ones, then new ones.
 pub(crate) async fn acquire(
     database: &SqlDatabase,
     node: &NodeName,
     wanted: u16,
+    held: &[PartitionId],
     lease: Duration,
 ) -> Result<Vec<Lease>, StoreError> {
     database.end_former_leases(ACQUIRING).await?;
-    let known = partitions(database, ACQUIRING).await?;
+    let mut known = partitions(database, ACQUIRING).await?;
+    known.retain(|found| !held.contains(&found.id));
+    let missing = usize::from(wanted).saturating_sub(held.len());
     let (retired, in_use): (Vec<_>, Vec<_>) = known.into_iter().partition(|found| found.retired);
     let (own, others): (Vec<_>, Vec<_>) =
         in_use.into_iter().partition(|found| found.owner == node.0);
-    let mut held = Vec::new();
+    let mut taken = Vec::new();
     for partition in own {
-        held.extend(take(database, ACQUIRING, node, &partition, lease).await?);
+        taken.extend(take(database, ACQUIRING, node, &partition, lease).await?);
     }
     let free = others
         .iter()
         .filter(|partition| partition.expired)
         .chain(&retired);
     for partition in free {
-        if held.len() >= usize::from(wanted) {
+        if taken.len() >= missing {
             break;
         }
-        held.extend(take(database, ACQUIRING, node, partition, lease).await?);
+        taken.extend(take(database, ACQUIRING, node, partition, lease).await?);
     }
-    while held.len() < usize::from(wanted) {
-        held.push(create(database, node, lease).await?);
+    while taken.len() < missing {
+        taken.push(create(database, node, lease).await?);
     }
-    Ok(held)
+    Ok(taken)
 }
 
 /// This node's share of the partitions whose lease has run out. Nodes that ask at once begin at different places, so that

@@ -14,7 +14,7 @@ use super::window::{
     self, BY_LABEL, BY_REASON, BY_STATUS, BY_STEP, Index, Order, Span, Window, definitions, idents,
 };
 use crate::ids::Ident;
-use crate::store::{Head, ListCursor, ListFilter, Page, Status, StoreError};
+use crate::store::{Head, ListCursor, ListFilter, Page, Status, StoreError, rules};
 
 const LISTING: &str = "listing workflows";
 const COUNTING: &str = "counting workflows";
@@ -75,13 +75,14 @@ enum Way<'a> {
     Pairs,
 }
 
-/// All ways to what passes the filter. A filter always has the same ways in the same order of entries, so that a cursor
-/// means the same on each of them.
+/// The ways to what passes the filter. A row does not tell on which step it is parked, so that only the index of steps leads
+/// there.
 fn ways(filter: &ListFilter) -> Vec<Way<'_>> {
     if let Some(step) = &filter.step {
         return vec![Way::One(BY_STEP, step)];
     }
-    let reason = filter.reason.iter().map(|text| Way::One(BY_REASON, text));
+    let reason = rules::stored_reason(filter.reason.as_deref());
+    let reason = reason.into_iter().map(|text| Way::One(BY_REASON, text));
     let label = filter.label.iter().map(|text| Way::One(BY_LABEL, text));
     let mut ways: Vec<_> = reason.chain(label).collect();
     if filter.status.is_some() || filter.definition.is_some() || ways.is_empty() {
@@ -92,13 +93,9 @@ fn ways(filter: &ListFilter) -> Vec<Way<'_>> {
 
 /// Whether all that the one way leads to passes the filter.
 fn is_exact(filter: &ListFilter, ways: &[Way<'_>]) -> bool {
-    let only_step = ListFilter {
-        step: filter.step.clone(),
-        after: filter.after.clone(),
-        limit: filter.limit,
-        ..ListFilter::default()
-    };
-    ways.len() == 1 && (filter.step.is_none() || *filter == only_step)
+    let others = [&filter.definition, &filter.reason, &filter.label];
+    let only_step = filter.status.is_none() && others.iter().all(|other| other.is_none());
+    ways.len() == 1 && (filter.step.is_none() || only_step)
 }
 
 /// Reads the first entries of a way, up to `each` of a part.
@@ -108,11 +105,9 @@ async fn window(
     way: Way<'_>,
     each: usize,
 ) -> Result<Window, StoreError> {
-    // The instants of steps are those of parking.
-    let by_start = filter.step.is_none();
     let span = Span {
-        from: filter.created_from.filter(|_| by_start),
-        before: filter.created_before.filter(|_| by_start),
+        from: filter.created_from,
+        before: filter.created_before,
         after: filter.after.clone(),
         order: Order::NewestFirst,
     };
@@ -185,12 +180,12 @@ async fn page(
 
 /// Whether the row is what the filter asks for: it may have changed since the index was read.
 fn passes(filter: &ListFilter, head: &Head) -> bool {
-    let same =
-        |wanted: &Option<String>, text: Option<&str>| wanted.is_none() || wanted.as_deref() == text;
+    let is = |wanted: Option<&str>, text: Option<&str>| wanted.is_none() || wanted == text;
+    let reason = rules::stored_reason(filter.reason.as_deref());
     filter.status.is_none_or(|status| head.status == status)
-        && same(&filter.definition, Some(&head.definition.name))
-        && same(&filter.reason, head.reason.as_deref())
-        && same(&filter.label, head.label.as_deref())
+        && is(filter.definition.as_deref(), Some(&head.definition.name))
+        && is(reason, head.reason.as_deref())
+        && is(filter.label.as_deref(), head.label.as_deref())
         && (filter.step.is_none() || head.status == Status::Parked)
         && filter
             .created_from

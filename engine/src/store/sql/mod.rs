@@ -19,6 +19,7 @@ mod open;
 mod reads;
 mod window;
 
+mod audit;
 mod batches;
 mod commands;
 mod definitions;

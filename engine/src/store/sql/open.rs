@@ -2,24 +2,35 @@
 //! touched, and every page begins where the last one ended.
 
 use super::database::SqlDatabase;
-use super::reads::{fixed, rows, status};
+use super::reads::{fixed, rows, status, unsigned};
 use super::row::Row;
 use super::text::SqlText;
 use crate::ids::PartitionId;
 use crate::runtime::Timestamp;
 use crate::store::{OpenCursor, OpenRow, Status, StoreError};
 
-const READING_OPEN: &str = "reading a partition's open workflows";
+const READING_OPEN: &str = "reading open workflows";
 
-/// The open workflows of a partition, from the index alone and in its order. Each page begins at its cursor: first what is
-/// left of the cursor's status, then the statuses after it. Every part is one range of the index, which no planner can get
-/// wrong, cut off at the page's length.
+/// The open workflows of a partition, from the index alone and in its order.
 pub(crate) async fn open_workflows(
     database: &SqlDatabase,
     partition: PartitionId,
     after: Option<OpenCursor>,
     limit: u32,
 ) -> Result<Vec<OpenRow>, StoreError> {
+    let open = open_anywhere(database, Some(partition), after, limit).await?;
+    Ok(open.into_iter().map(|(_, row)| row).collect())
+}
+
+/// The open workflows of a partition, or of all, each with its partition. Each page begins at its cursor: first what is left of
+/// the cursor's status, then the statuses after it. Every part is one range of the index, which no planner can get wrong, cut
+/// off at the page's length.
+pub(crate) async fn open_anywhere(
+    database: &SqlDatabase,
+    partition: Option<PartitionId>,
+    after: Option<OpenCursor>,
+    limit: u32,
+) -> Result<Vec<(PartitionId, OpenRow)>, StoreError> {
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut open = Vec::new();
     if let Some(after) = &after {
@@ -95,21 +106,25 @@ impl Range<'_> {
 /// The first `most` entries of these ranges together, in one round trip.
 async fn open_ranges(
     database: &SqlDatabase,
-    partition: PartitionId,
+    partition: Option<PartitionId>,
     ranges: &[Range<'_>],
     most: usize,
-) -> Result<Vec<OpenRow>, StoreError> {
+) -> Result<Vec<(PartitionId, OpenRow)>, StoreError> {
     if ranges.is_empty() {
         return Ok(Vec::new());
     }
     let mut text = SqlText::new(database.dialect());
     for (index, range) in ranges.iter().enumerate() {
         text.sql(if index > 0 { ";\n" } else { "" });
-        text.sql("SELECT status, definition, created_us, ident, wake_us FROM workflows");
+        text.sql(
+            "SELECT status, definition, created_us, ident, wake_us, partition_id FROM workflows",
+        );
         text.sql(database.dialect().by_status_index())
             .sql(" WHERE ");
         range.write(&mut text);
-        text.sql(" AND partition_id = ").number(partition.0);
+        if let Some(partition) = partition {
+            text.sql(" AND partition_id = ").number(partition.0);
+        }
         text.sql(" ORDER BY definition, created_us, ident LIMIT ")
             .number(most as u64);
     }
@@ -117,17 +132,18 @@ async fn open_ranges(
     rows.iter().take(most).map(open_row).collect()
 }
 
-fn open_row(row: &Row) -> Result<OpenRow, StoreError> {
+fn open_row(row: &Row) -> Result<(PartitionId, OpenRow), StoreError> {
     let cursor = OpenCursor {
         status: status(row, 0)?,
         definition: row.text(1)?.to_owned(),
         created_at: Timestamp(row.integer(2)?),
         ident: fixed(row, 3)?,
     };
-    Ok(OpenRow {
+    let open = OpenRow {
         ident: cursor.ident,
         status: cursor.status,
         wake_at: row.optional_integer(4)?.map(Timestamp),
         cursor,
-    })
+    };
+    Ok((PartitionId(unsigned(row, 5)?), open))
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::database::SqlDatabase;
 use super::journal::SqlJournal;
-use super::{batches, commands, definitions, leases, listing, open, reads, upkeep};
+use super::{audit, batches, commands, definitions, leases, listing, open, reads, upkeep};
 use crate::ids::{Ident, NodeName, PartitionId, WorkflowId};
 use crate::runtime::Timestamp;
 use crate::store::{
@@ -34,9 +34,10 @@ impl Store for SqlStore {
         &self,
         node: &NodeName,
         wanted: u16,
+        held: &[PartitionId],
         lease: Duration,
     ) -> Result<Vec<Lease>, StoreError> {
-        leases::acquire(&self.database, node, wanted, lease).await
+        leases::acquire(&self.database, node, wanted, held, lease).await
     }
 
     async fn adopt_expired(
@@ -227,5 +228,17 @@ impl UpkeepStore for SqlStore {
 
     async fn purge(&self, idents: &[Ident]) -> Result<Purged, StoreError> {
         upkeep::purge(&self.database, idents).await
+    }
+
+    async fn open_everywhere(
+        &self,
+        after: Option<OpenCursor>,
+        limit: u32,
+    ) -> Result<Vec<(PartitionId, OpenRow)>, StoreError> {
+        open::open_anywhere(&self.database, None, after, limit).await
+    }
+
+    async fn reopen(&self, partition: PartitionId) -> Result<bool, StoreError> {
+        audit::reopen(&self.database, partition).await
     }
 }

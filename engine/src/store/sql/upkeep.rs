@@ -272,7 +272,8 @@ impl Removal {
         text.sql(" WHERE ident IN (").list(idents, |text, ident| {
             text.bytes(ident);
         });
-        text.sql(") AND status IN (")
+        // Not by the plain column: SQLite would go by the index of all that have ended.
+        text.sql(") AND COALESCE(status, '') IN (")
             .list(TERMINAL, |text, status| {
                 text.text(status.as_str());
             });

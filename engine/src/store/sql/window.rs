@@ -28,13 +28,12 @@ pub(crate) fn by_index(text: &mut SqlText, index: &'static str) {
     text.sql(before).name(index).sql(behind);
 }
 
-/// An index of workflows: columns that are held fast, then an instant, then the ident.
+/// An index of workflows: columns that are held fast, then `created_us`, then the ident.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Index {
     table: &'static str,
     name: &'static str,
     fixed: &'static [&'static str],
-    instant: &'static str,
 }
 
 /// By status and definition.
@@ -42,28 +41,24 @@ pub(crate) const BY_STATUS: Index = Index {
     table: "workflows",
     name: "workflows_by_status",
     fixed: &["status", "definition"],
-    instant: "created_us",
 };
 /// By label.
 pub(crate) const BY_LABEL: Index = Index {
     table: "workflows",
     name: "workflows_by_label",
     fixed: &["label"],
-    instant: "created_us",
 };
 /// By reason.
 pub(crate) const BY_REASON: Index = Index {
     table: "workflows",
     name: "workflows_by_reason",
     fixed: &["reason"],
-    instant: "created_us",
 };
-/// What is parked, by step; its instant is that of parking.
+/// What is parked, by step.
 pub(crate) const BY_STEP: Index = Index {
     table: "parked",
     name: "parked_by_step",
     fixed: &["step"],
-    instant: "since_us",
 };
 
 /// Which way an index is read.
@@ -152,18 +147,16 @@ fn entries(
     span: &Span,
     limit: usize,
 ) {
-    let instant = index.instant;
-    text.sql("SELECT ").number(number).sql(" AS part, ");
-    text.sql(instant).sql(", ident FROM (SELECT ").sql(instant);
-    text.sql(", ident FROM ").sql(index.table);
+    text.sql("SELECT ").number(number);
+    text.sql(" AS part, created_us, ident FROM (SELECT created_us, ident FROM ");
+    text.sql(index.table);
     by_index(text, index.name);
     for (nth, (column, value)) in index.fixed.iter().zip(part).enumerate() {
         text.sql(if nth > 0 { " AND " } else { " WHERE " });
         text.sql(column).sql(" = ").text(value);
     }
     let mut bound = |comparison: &'static str, at: Timestamp| {
-        text.sql(" AND ").sql(instant);
-        text.sql(comparison).number(at.0);
+        text.sql(" AND created_us").sql(comparison).number(at.0);
     };
     if let Some(from) = span.from {
         bound(" >= ", from);
@@ -174,15 +167,14 @@ fn entries(
     if let Some(ListCursor { created_at, ident }) = &span.after {
         // Not as a comparison of rows: MySQL would not begin at the cursor.
         bound(" <= ", *created_at);
-        text.sql(" AND (").sql(instant);
-        text.sql(" < ").number(created_at.0);
+        text.sql(" AND (created_us < ").number(created_at.0);
         text.sql(" OR ident < ").bytes(ident).sql(")");
     }
     let direction = match span.order {
         Order::NewestFirst => " DESC",
         Order::OldestFirst => "",
     };
-    text.sql(" ORDER BY ").sql(instant).sql(direction);
+    text.sql(" ORDER BY created_us").sql(direction);
     text.sql(", ident").sql(direction).sql(" LIMIT ");
     text.number(limit as u64).sql(") AS entries");
 }
@@ -261,7 +253,8 @@ pub(crate) async fn definitions(
     Ok(names)
 }
 
-/// The first definition after this one: one step in the index for each status.
+/// The first definition after this one: the next entry of the index for each status. Not by MIN, for which an optimiser may
+/// read them all.
 async fn next_definition(
     database: &SqlDatabase,
     doing: &'static str,
@@ -271,18 +264,18 @@ async fn next_definition(
     let mut text = SqlText::new(database.dialect());
     for (index, status) in statuses.iter().enumerate() {
         text.sql(if index > 0 { "\nUNION ALL " } else { "" });
-        text.sql("SELECT MIN(definition) FROM workflows");
+        text.sql("SELECT definition FROM (SELECT definition FROM workflows");
         by_index(&mut text, BY_STATUS.name);
         text.sql(" WHERE status = ").text(status.as_str());
         if let Some(after) = after {
             text.sql(" AND definition > ").text(after);
         }
+        text.sql(" ORDER BY definition LIMIT 1) AS next");
     }
     let mut next: Option<String> = None;
     for row in rows(database, doing, text).await? {
-        if let Some(name) = row.optional_text(0)?
-            && next.as_deref().is_none_or(|next| name < next)
-        {
+        let name = row.text(0)?;
+        if next.as_deref().is_none_or(|next| name < next) {
             next = Some(name.to_owned());
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{Fault, MemoryStore, Owned, Rows};
+use crate::ids::PartitionId;
 use crate::store::{
     Batch, CommandState, CommitError, Journal, JournalPosition, Lease, RefusedRows, StoreError,
     StoredEvent, rules,
@@ -38,16 +39,23 @@ impl MemoryJournal {
             let cause = cause.to_owned();
             return Err(CommitError::RowRefused { rows, cause });
         }
-        write_workflows(tables, batch);
-        answer_commands(tables, batch);
+        tables.write(self.lease.partition, batch);
+        Ok(())
+    }
+}
+
+impl Rows {
+    /// Writes a batch that nothing speaks against.
+    pub(super) fn write(&mut self, partition: PartitionId, batch: &Batch) {
+        write_workflows(self, batch);
+        answer_commands(self, batch);
         let written = batch
             .changes
             .iter()
             .map(|change| (change.table.name.to_owned(), format!("{:?}", change.kind)));
-        tables.changes.extend(written);
-        let owned = tables.partitions.entry(self.lease.partition.0).or_default();
-        write_events(owned, batch);
-        Ok(())
+        self.changes.extend(written);
+        write_events(self.partitions.entry(partition.0).or_default(), batch);
+        self.history.push((partition, batch.clone()));
     }
 }
 

@@ -12,14 +12,16 @@ pub(super) fn acquire(
     store: &MemoryStore,
     node: &NodeName,
     wanted: u16,
+    held: &[PartitionId],
     lease: Duration,
 ) -> Result<Vec<Lease>, StoreError> {
     let now = store.runtime.now();
     let mut tables = store.up("taking partitions")?;
-    let wanted = usize::from(wanted);
+    let wanted = usize::from(wanted).saturating_sub(held.len());
     let ids_of = |tables: &Rows, which: &dyn Fn(&Owned) -> bool| -> Vec<u32> {
         let found = tables.partitions.iter().filter(|(_, owned)| which(owned));
-        found.map(|(id, _)| *id).collect()
+        let ids = found.map(|(id, _)| *id);
+        ids.filter(|id| !held.contains(&PartitionId(*id))).collect()
     };
     let is_own = |owned: &Owned| owned.owner == node.0;
     let mut ids = ids_of(&tables, &|owned| !owned.retired && is_own(owned));
@@ -116,5 +118,5 @@ pub(super) fn release(store: &MemoryStore, leases: &[Lease]) -> Result<(), Store
 /// The partition, if it is held under this lease's epoch.
 fn held<'a>(tables: &'a mut Rows, lease: &Lease) -> Option<&'a mut Owned> {
     let owned = tables.partitions.get_mut(&lease.partition.0)?;
-    (owned.epoch == lease.epoch.0).then_some(owned)
+    (owned.epoch == lease.epoch.0 && !owned.retired).then_some(owned)
 }

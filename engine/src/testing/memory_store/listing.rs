@@ -1,7 +1,7 @@
 //! Lists of workflows, newest first.
 
 use super::{MemoryStore, Rows};
-use crate::store::{Head, ListCursor, ListFilter, Page, Status, StoreError, rules};
+use crate::store::{Head, ListCursor, ListFilter, Page, Status, StoreError};
 
 pub(super) fn list(store: &MemoryStore, filter: &ListFilter) -> Result<Page<Head>, StoreError> {
     let tables = store.up("listing workflows")?;
@@ -27,10 +27,9 @@ fn passes(tables: &Rows, filter: &ListFilter, head: &Head) -> bool {
     let is = |wanted: &Option<String>, found: Option<&String>| {
         wanted.is_none() || wanted.as_ref() == found
     };
-    let reason = rules::stored_reason(filter.reason.as_deref());
     filter.status.is_none_or(|status| head.status == status)
         && is(&filter.definition, Some(&head.definition.name))
-        && (reason.is_none() || reason == head.reason.as_deref())
+        && is(&filter.reason, head.reason.as_ref())
         && is(&filter.label, head.label.as_ref())
         && (filter.step.is_none() || filter.step.as_ref() == step())
         && filter

@@ -1,8 +1,10 @@
 //! A store in memory that keeps to the contract of [`Store`](crate::store::Store) and fails when a test tells it to. It
 //! outlives the engines that use it, as a database does.
 
+mod audit;
 mod batches;
 mod commands;
+mod history;
 mod journal;
 mod leases;
 mod listing;
@@ -13,9 +15,9 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::batches::Line;
-use crate::ids::{Ident, WorkflowId};
+use crate::ids::{Ident, PartitionId, WorkflowId};
 use crate::runtime::{Runtime, Timestamp};
-use crate::store::{CommandRow, Head, JournalPosition, ParkedRow, StoreError, StoredEvent};
+use crate::store::{Batch, CommandRow, Head, JournalPosition, ParkedRow, StoreError, StoredEvent};
 use crate::workflow::{DefinitionRef, Record};
 
 /// What goes wrong with the next commit.
@@ -58,6 +60,8 @@ struct Rows {
     faults: VecDeque<Fault>,
     refusing: Vec<&'static str>,
     changes: Vec<(String, String)>,
+    /// Every batch, in commit order.
+    history: Vec<(PartitionId, Batch)>,
     down: bool,
 }
 

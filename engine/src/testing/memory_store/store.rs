@@ -19,9 +19,10 @@ impl Store for MemoryStore {
         &self,
         node: &NodeName,
         wanted: u16,
+        held: &[PartitionId],
         lease: Duration,
     ) -> Result<Vec<Lease>, StoreError> {
-        leases::acquire(self, node, wanted, lease)
+        leases::acquire(self, node, wanted, held, lease)
     }
 
     async fn adopt_expired(
@@ -127,7 +128,7 @@ impl Store for MemoryStore {
     }
 }
 
-fn open_row(head: &Head) -> OpenRow {
+pub(super) fn open_row(head: &Head) -> OpenRow {
     OpenRow {
         ident: head.id.ident(),
         status: head.status,
@@ -142,7 +143,7 @@ fn open_row(head: &Head) -> OpenRow {
 }
 
 /// What the index of open workflows orders by: statuses as text.
-fn place(cursor: &OpenCursor) -> (&str, &str, i64, Ident) {
+pub(super) fn place(cursor: &OpenCursor) -> (&str, &str, i64, Ident) {
     (
         cursor.status.as_str(),
         &cursor.definition,

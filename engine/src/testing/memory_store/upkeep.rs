@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 
-use super::{MemoryStore, Rows};
+use super::{MemoryStore, Rows, audit};
 use crate::ids::{Epoch, Ident, NodeName, PartitionId};
 use crate::runtime::Timestamp;
-use crate::store::{ErrorGroup, Head, PartitionRow, Purged, StoreError, UpkeepStore};
+use crate::store::{
+    ErrorGroup, Head, OpenCursor, OpenRow, PartitionRow, Purged, StoreError, UpkeepStore,
+};
 use crate::workflow::{DefinitionRef, Record};
 
 #[async_trait]
@@ -105,6 +107,18 @@ impl UpkeepStore for MemoryStore {
             }
         }
         Ok(purged)
+    }
+
+    async fn open_everywhere(
+        &self,
+        after: Option<OpenCursor>,
+        limit: u32,
+    ) -> Result<Vec<(PartitionId, OpenRow)>, StoreError> {
+        audit::open_everywhere(self, after.as_ref(), limit)
+    }
+
+    async fn reopen(&self, partition: PartitionId) -> Result<bool, StoreError> {
+        audit::reopen(self, partition)
     }
 }
 

@@ -13,11 +13,12 @@ const LIST_PAGE: u16 = 500;
 
 /// I4. Looks at each workflow.
 pub async fn all_at_rest(inputs: &Inputs<'_>) -> Result<InvariantReport, VerifyError> {
-    let title = "rest: every workflow is completed, compensated, or parked with a reason";
+    let title =
+        "rest: every workflow is completed, compensated, abandoned, or parked with a reason";
     let mut report = InvariantReport::new("I4", title);
     for (status, count) in inputs.store.count_by_status().await? {
         report.checked += count;
-        if matches!(status, Status::Running | Status::Compensating) && count > 0 {
+        if !status.is_terminal() && status != Status::Parked && count > 0 {
             name_the_open(inputs, &mut report, status).await?;
         }
     }

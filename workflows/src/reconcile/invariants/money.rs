@@ -20,7 +20,7 @@ struct Sides {
 }
 
 /// I3. Looks at each purchase that has an entry in the ledger or goods. Money without goods is what an operator's queue is
-/// for, so a parked purchase may have it; goods without money nobody may have.
+/// for, so a parked purchase may have it, and one that an operator gave up; goods without money nobody may have.
 pub async fn captured_is_issued(inputs: &Inputs<'_>) -> Result<InvariantReport, VerifyError> {
     let title = "money: captured - refunded in the gateway's ledger = price of the goods issued, for each purchase";
     let mut report = InvariantReport::new("I3", title);
@@ -49,7 +49,7 @@ pub async fn captured_is_issued(inputs: &Inputs<'_>) -> Result<InvariantReport, 
             ));
             continue;
         };
-        if net == goods || (goods == 0 && is_parked(inputs, workflow).await?) {
+        if net == goods || (goods == 0 && is_an_operators(inputs, workflow).await?) {
             continue;
         }
         report.violated(format!(
@@ -64,9 +64,11 @@ fn add(sides: &mut Sides, entry: &LedgerEntry) {
     sides.refunded = sides.refunded.saturating_add(entry.refunded);
 }
 
-async fn is_parked(inputs: &Inputs<'_>, workflow: WorkflowId) -> Result<bool, StoreError> {
+async fn is_an_operators(inputs: &Inputs<'_>, workflow: WorkflowId) -> Result<bool, StoreError> {
     let head = inputs.store.find(&workflow.ident()).await?;
-    Ok(head.is_some_and(|head| head.id == workflow && head.status == Status::Parked))
+    Ok(head.is_some_and(|head| {
+        head.id == workflow && matches!(head.status, Status::Parked | Status::Abandoned)
+    }))
 }
 
 async fn goods_by_purchase(

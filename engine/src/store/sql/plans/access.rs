@@ -45,7 +45,11 @@ pub(super) fn accesses(dialect: Dialect, statement: &str, plan: Vec<Row>) -> Vec
 /// The columns of EXPLAIN: MySQL has twelve, MariaDB ten.
 fn of_mysql(row: &Row) -> Option<Access> {
     let text = |column| row.optional_text(column).ok().flatten();
-    let columns = if row.len() == 12 { [2, 4, 6, 11] } else { [2, 3, 5, 9] };
+    let columns = if row.len() == 12 {
+        [2, 4, 6, 11]
+    } else {
+        [2, 3, 5, 9]
+    };
     let [table, kind, key, extra] = columns.map(text);
     let extra = extra.unwrap_or_default();
     let extent = match kind {
@@ -69,8 +73,7 @@ fn of_sqlite(detail: &str) -> Option<Access> {
     let mut words = detail.split(' ');
     let extent = match words.next() {
         Some("SEARCH") => Extent::Part,
-        Some("SCAN") if detail.contains("INDEX") => Extent::Walk,
-        Some("SCAN") => Extent::Whole,
+        Some("SCAN") => Extent::Walk,
         Some("USE") if detail.contains("TEMP B-TREE") => Extent::Part,
         _ => return None,
     };
@@ -78,10 +81,10 @@ fn of_sqlite(detail: &str) -> Option<Access> {
     let table = words.next().filter(|_| !sorts).unwrap_or("sorted");
     let mut words = words.skip_while(|word| *word != "INDEX");
     let index = words.nth(1).map(ToOwned::to_owned);
-    let primary = detail.contains("PRIMARY KEY").then(|| "PRIMARY".to_owned());
     Some(Access {
         table: table.to_owned(),
-        index: index.or(primary),
+        // Where no index is named it is the table's own order, or its primary key.
+        index: Some(index.unwrap_or_else(|| "PRIMARY".to_owned())),
         extent,
         sorts,
         line: detail.to_owned(),

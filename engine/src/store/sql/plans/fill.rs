@@ -75,8 +75,10 @@ impl Filling {
         }
         self.the_rest(workflows).await;
         if mysql {
-            self.run("ANALYZE TABLE workflows, events, commands, parked, partitions, journals".into())
-                .await;
+            self.run(
+                "ANALYZE TABLE workflows, events, commands, parked, partitions, journals".into(),
+            )
+            .await;
         }
     }
 
@@ -121,7 +123,8 @@ impl Filling {
             adds.push(format!("ADD {unique}INDEX {name} ({columns})"));
         }
         assert!(!drops.is_empty(), "{table} has no index");
-        self.run(format!("ALTER TABLE {table} {}", drops.join(", "))).await;
+        self.run(format!("ALTER TABLE {table} {}", drops.join(", ")))
+            .await;
         format!("ALTER TABLE {table} {}", adds.join(", "))
     }
 
@@ -143,8 +146,10 @@ impl Filling {
         // One of a thousand each, by bits of the instant.
         let class = format!("(({created}) >> 12) % 1000");
         let half = format!("(({created}) >> 24) % 2 = 0");
-        let numbers =
-            format!("(SELECT n + {first} AS n FROM numbers WHERE n < {}) AS counted", behind - first);
+        let numbers = format!(
+            "(SELECT n + {first} AS n FROM numbers WHERE n < {}) AS counted",
+            behind - first
+        );
         self.run(format!(
             "INSERT INTO workflows (ident, partition_id, definition, version, hash, status, reason, label, wake_us, \
              request_hash, created_us, updated_us) SELECT UNHEX({ident}), {partition}, \
@@ -171,14 +176,17 @@ impl Filling {
     /// What goes with the workflows.
     async fn the_rest(&mut self, workflows: u32) {
         self.run(
-            "INSERT INTO parked (ident, partition_id, definition, step, class, message, since_us) \
+            "INSERT INTO parked (ident, partition_id, definition, step, class, message, since_us, created_us) \
              SELECT ident, partition_id, definition, CASE created_us % 3 WHEN 0 THEN 'deliver' ELSE 'pay' END, reason, \
-             CONCAT('no answer ', created_us % 7), updated_us FROM workflows WHERE status = 'PARKED'"
+             CONCAT('no answer ', created_us % 7), updated_us, created_us FROM workflows WHERE status = 'PARKED'"
                 .into(),
         )
         .await;
-        let last = format!("(SELECT COALESCE(MAX(partition_seq), 0) FROM events WHERE partition_id = journals.partition_id)");
-        self.run(format!("UPDATE journals SET last_seq = {last}")).await;
+        let last = format!(
+            "(SELECT COALESCE(MAX(partition_seq), 0) FROM events WHERE partition_id = journals.partition_id)"
+        );
+        self.run(format!("UPDATE journals SET last_seq = {last}"))
+            .await;
         self.run("UPDATE journals SET published_seq = last_seq".into())
             .await;
         let partition = format!("n % {PARTITIONS} + 1");

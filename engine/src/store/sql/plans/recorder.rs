@@ -66,7 +66,10 @@ impl Driver for Recorder {
         let mut inner = self.inner.connection(role).await?;
         if let Some(switch) = self.watch.switch() {
             let text = format!("SET SESSION optimizer_switch = '{switch}'");
-            inner.run("switching", text).await.map_err(|error| error.error)?;
+            inner
+                .run("switching", text)
+                .await
+                .map_err(|error| error.error)?;
         }
         Ok(Box::new(Recording {
             inner,
@@ -82,24 +85,32 @@ impl Connection for Recording {
         let mut found = Vec::new();
         for statement in explainable(&text) {
             let explain = match self.dialect {
-                Dialect::MySql => "EXPLAIN ",
+                Dialect::MySql => "EXPLAIN FORMAT=TRADITIONAL ",
                 Dialect::Sqlite => "EXPLAIN QUERY PLAN ",
             };
-            let explained = self.inner.run("explaining", format!("{explain}{statement}"));
-            let plan = explained.await?.into_iter().flat_map(|outcome| outcome.rows);
+            let explained = self
+                .inner
+                .run("explaining", format!("{explain}{statement}"));
+            let plan = explained
+                .await?
+                .into_iter()
+                .flat_map(|outcome| outcome.rows);
             found.extend(accesses(self.dialect, statement, plan.collect()));
         }
-        let mysql = self.dialect == Dialect::MySql;
-        if mysql {
-            self.inner.run("counting", "FLUSH STATUS".to_owned()).await?;
-        }
+        // Not by FLUSH STATUS: it would commit what is under way.
+        let before = [self.reads().await?, self.reads().await?];
         let outcomes = self.inner.run(doing, text).await?;
-        let reads = if mysql { self.reads().await? } else { 0 };
+        let to_count = before[1] - before[0];
+        let reads = self.reads().await? - before[1] - to_count;
         let seen = Seen {
             accesses: found,
             reads,
         };
-        let mut all = self.watch.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self
+            .watch
+            .seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         all.push(seen);
         Ok(outcomes)
     }
@@ -110,7 +121,11 @@ impl Connection for Recording {
 }
 
 impl Recording {
+    /// How many entries this session has read so far.
     async fn reads(&mut self) -> Result<u64, RunError> {
+        if self.dialect == Dialect::Sqlite {
+            return Ok(0);
+        }
         let text = "SHOW SESSION STATUS LIKE 'Handler_read%'".to_owned();
         let outcomes = self.inner.run("counting", text).await?;
         let rows = outcomes.iter().flat_map(|outcome| &outcome.rows);

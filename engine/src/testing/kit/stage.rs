@@ -1,0 +1,375 @@
+//! One case on the stage: a fresh world, a node that may die, a client that repeats its start, and an operator who lets a parked
+//! workflow go on once nothing goes wrong any more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+
+use super::cases::{Case, LONGEST, Signals};
+use super::clock::JumpingClock;
+use super::intercepted::intercepted;
+use super::life::Life;
+use super::script::Script;
+use super::{Ending, Rows, World};
+use crate::command::{Command, Verb};
+use crate::definition::{Definition, Outcome, StepIndex, StepKind};
+use crate::engine::{Engine, Start, StartError, View};
+use crate::ids::WorkflowId;
+use crate::runtime::{Clock as _, Timestamp};
+use crate::store::{CommandState, Status};
+use crate::testing::MemoryStore;
+use crate::workflow::{By, Phase, Record, Signal, StepState};
+
+/// How often a client repeats a start that was not accepted.
+const STARTS_MAX: u32 = 4;
+/// The pause before it does.
+const START_AGAIN: Duration = Duration::from_secs(1);
+/// How long the kit looks away at a time.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How often it looks.
+const LOOKS_MAX: u32 = 20_000;
+/// How long an answer to a command may take.
+const ANSWERED_WITHIN: Duration = Duration::from_hours(1);
+
+/// Why a case could not be played to its end, in words.
+pub(super) type Stuck = String;
+
+/// How a workflow stands when nothing more happens by itself.
+pub(super) enum Stand {
+    /// It is durable.
+    Durable(Box<View>),
+    /// It was never durable.
+    Discarded(StartError),
+}
+
+/// What happened.
+#[derive(Default)]
+pub(super) struct History {
+    /// It was parked, with this reason.
+    pub(super) parked: Option<String>,
+    /// Some start was discarded, and repeated.
+    pub(super) repeated: bool,
+    /// The node died.
+    pub(super) crashes: u32,
+    /// Nothing more could be done about it but to turn it back.
+    pub(super) turned_back: bool,
+}
+
+/// The stage.
+pub(super) struct Stage<'a, W> {
+    pub(super) world: &'a W,
+    pub(super) definition: &'a Definition,
+    pub(super) case: &'a Case,
+    pub(super) script: Arc<Script>,
+    pub(super) clock: &'a JumpingClock,
+    pub(super) store: MemoryStore,
+    pub(super) history: History,
+}
+
+impl<'a, W: World> Stage<'a, W> {
+    pub(super) fn new(
+        world: &'a W,
+        definition: &'a Definition,
+        case: &'a Case,
+        clock: &'a JumpingClock,
+        store: MemoryStore,
+    ) -> Self {
+        store.refuse_changes(super::fault::REFUSED.name);
+        Self {
+            world,
+            definition,
+            case,
+            script: Arc::new(Script::new(case.rules.clone())),
+            clock,
+            store,
+            history: History::default(),
+        }
+    }
+
+    /// Plays until nothing more happens by itself, over as many lives as it takes.
+    pub(super) async fn play(&mut self) -> Result<Stand, Stuck> {
+        loop {
+            let life = Life::begin(
+                intercepted(self.definition, &self.script, self.clock),
+                &self.store,
+                self.clock,
+            )
+            .await?;
+            let engine = life.engine.clone();
+            let script = Arc::clone(&self.script);
+            let crashes = self.history.crashes;
+            let stand = tokio::select! {
+                biased;
+                () = script.crashed_more_than(crashes) => None,
+                stand = self.drive(&engine) => Some(stand),
+            };
+            drop(engine);
+            life.end().await?;
+            match stand {
+                Some(stand) => return stand,
+                None => self.history.crashes += 1,
+            }
+        }
+    }
+
+    /// The requests that were on their way arrive.
+    pub(super) async fn let_requests_arrive(&self) -> bool {
+        let requests = self.script.on_their_way();
+        let any = !requests.is_empty();
+        for request in requests {
+            let work = request.step.act(&request.attempt, &request.inputs);
+            // Nobody hears the answer, whatever it is.
+            let guarded = std::panic::AssertUnwindSafe(self.clock.at_work(work)).catch_unwind();
+            let _answer: Result<Outcome<_>, _> = guarded.await;
+        }
+        any
+    }
+
+    /// Cuts the journal, and the clock with it.
+    pub(super) fn cut(&mut self, batches: usize) {
+        self.store = self.store.cut(batches);
+        let last = self.store.events().last().map(|event| event.at);
+        self.clock.set(last.unwrap_or_else(|| self.clock.now()));
+    }
+
+    /// The workflow's records.
+    pub(super) fn records(&self) -> Vec<Record> {
+        let events = self.store.events();
+        let records = events
+            .iter()
+            .filter_map(|event| serde_json::from_str(&event.payload).ok());
+        records.collect()
+    }
+
+    /// What it has left.
+    pub(super) fn ending(&self, view: &View) -> Ending {
+        let output = match view.state.as_ref().map(|state| &state.phase) {
+            Some(Phase::Completed { output }) => Some(output.clone()),
+            _ => None,
+        };
+        Ending {
+            workflow: view.id,
+            output,
+            rows: self.rows(),
+        }
+    }
+
+    pub(super) fn rows(&self) -> Rows {
+        Rows::of(&self.store.written())
+    }
+
+    /// One life: starts the workflow, and waits for it.
+    async fn drive(&mut self, engine: &Engine) -> Result<Stand, Stuck> {
+        let id = match self.start(engine).await? {
+            Ok(id) => id,
+            Err(discarded) => return Ok(Stand::Discarded(discarded)),
+        };
+        if self.case.signals == Signals::AtOnce {
+            self.send_all_signals(engine, id).await?;
+        }
+        let mut view = self.settled(engine, id).await?;
+        if view.head.status == Status::Parked {
+            self.history.parked = Some(view.head.reason.clone().unwrap_or_default());
+            self.let_requests_arrive().await;
+            self.script.is_over();
+            tell(engine, id, Verb::Retry, "retry").await?;
+            view = self.settled(engine, id).await?;
+        }
+        Ok(Stand::Durable(Box::new(view)))
+    }
+
+    /// Starts the workflow as a client does, who repeats what was not accepted.
+    async fn start(&mut self, engine: &Engine) -> Result<Result<WorkflowId, StartError>, Stuck> {
+        let mut tries = 1;
+        loop {
+            let start = Start {
+                definition: self.definition.pinned().name.clone(),
+                input: self.world.input(),
+                key: Some(("kit".into(), "key".into())),
+                request_hash: [1; 32],
+                label: None,
+            };
+            match engine.start(start).await {
+                Ok(started) => return Ok(Ok(started.view().id)),
+                Err(error @ StartError::Refused(_)) => return Ok(Err(error)),
+                Err(error @ StartError::Unavailable(_)) if tries == STARTS_MAX => {
+                    return Ok(Err(error));
+                }
+                Err(
+                    StartError::Unavailable(_)
+                    | StartError::Undecided(_)
+                    | StartError::NotServing(_)
+                    | StartError::Busy,
+                ) if tries < STARTS_MAX => {
+                    tries += 1;
+                    self.history.repeated = true;
+                    engine.runtime().sleep(START_AGAIN).await;
+                }
+                Err(error) => return Err(format!("the workflow could not be started: {error}")),
+            }
+        }
+    }
+
+    /// The workflow when nothing more happens by itself. What it waits for comes: instants at once, signals as the case has it.
+    async fn settled(&mut self, engine: &Engine, id: WorkflowId) -> Result<View, Stuck> {
+        let latest = self.clock.now().after(LONGEST);
+        for _ in 0..LOOKS_MAX {
+            let view = view(engine, id).await?;
+            if view.is_settled() {
+                return Ok(view);
+            }
+            if self.clock.now() > latest {
+                return Err(format!("a year has passed, and it is {}", view.head.status));
+            }
+            self.help(engine, &view).await?;
+            let until = engine.runtime().now().after(LOOK_AGAIN);
+            let waited = engine.wait(id, until).await;
+            waited.map_err(|error| format!("it can't be read: {error}"))?;
+        }
+        let view = view(engine, id).await?;
+        Err(format!("it does not end: it is {}", view.head.status))
+    }
+
+    /// Brings about what the workflow waits for.
+    async fn help(&mut self, engine: &Engine, view: &View) -> Result<(), Stuck> {
+        let waiting = self.waiting(view);
+        if let Some(step) = self.case.crash_while_waiting
+            && self.history.crashes == 0
+            && waiting.contains(&step)
+        {
+            return self.script.crash().await;
+        }
+        for step in waiting {
+            if self.send_signal(engine, view.id, step).await? {
+                return Ok(());
+            }
+        }
+        if view.head.status != Status::Waiting {
+            return Ok(());
+        }
+        match view.head.wake_at {
+            Some(instant) => {
+                self.clock.set(instant.max(self.clock.now()));
+                Ok(())
+            }
+            None => self.give_up(engine, view).await,
+        }
+    }
+
+    /// It waits for a signal that never comes, for as long as it takes: an operator turns it back.
+    async fn give_up(&mut self, engine: &Engine, view: &View) -> Result<(), Stuck> {
+        if matches!(self.case.signals, Signals::AllBut(_)) {
+            self.history.turned_back = true;
+            return tell(engine, view.id, Verb::Compensate, "compensate").await;
+        }
+        let names: Vec<&str> = self
+            .waiting(view)
+            .into_iter()
+            .map(|step| &*self.definition.step(step).name)
+            .collect();
+        let names = names.join("`, `");
+        Err(format!("it waits for the signal `{names}`, which the world does not send"))
+    }
+
+    /// Sends the signal that a step awaits, if it is to be sent. `false`: it is not.
+    async fn send_signal(
+        &self,
+        engine: &Engine,
+        id: WorkflowId,
+        step: StepIndex,
+    ) -> Result<bool, Stuck> {
+        let node = self.definition.step(step);
+        if node.kind != StepKind::Signal || self.case.signals == Signals::AllBut(step) {
+            return Ok(false);
+        }
+        let signals = self.world.signals();
+        let Some((name, payload)) = signals.into_iter().find(|(name, _)| **name == *node.name)
+        else {
+            return Ok(false);
+        };
+        let signal = Signal {
+            name: name.to_owned(),
+            id: format!("{name} 1"),
+            payload,
+        };
+        let times = if self.case.signals == Signals::Twice {
+            2
+        } else {
+            1
+        };
+        for time in 0..times {
+            let key = format!("{name} {time}");
+            tell(engine, id, Verb::Signal(signal.clone()), &key).await?;
+        }
+        Ok(true)
+    }
+
+    async fn send_all_signals(&self, engine: &Engine, id: WorkflowId) -> Result<(), Stuck> {
+        let state = view(engine, id).await?.state;
+        for (name, payload) in self.world.signals() {
+            let signal = Signal {
+                name: name.to_owned(),
+                id: format!("{name} 1"),
+                payload,
+            };
+            let came = state
+                .as_ref()
+                .is_some_and(|state| state.is_terminal() || state.has_signal(&signal.id));
+            if !came {
+                tell(engine, id, Verb::Signal(signal), name).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The steps that wait for an instant or a signal.
+    fn waiting(&self, view: &View) -> Vec<StepIndex> {
+        let Some(state) = &view.state else {
+            return Vec::new();
+        };
+        let waits = |index: &StepIndex| {
+            matches!(state.steps[index.0].action, StepState::Waiting { .. })
+        };
+        let indexes = (0..self.definition.steps().len()).map(StepIndex);
+        if state.is_going_back() {
+            return Vec::new();
+        }
+        indexes.filter(waits).collect()
+    }
+}
+
+async fn view(engine: &Engine, id: WorkflowId) -> Result<View, Stuck> {
+    match engine.view(id).await {
+        Ok(Some(view)) => Ok(view),
+        Ok(None) => Err("it is not in the store any more".to_owned()),
+        Err(error) => Err(format!("it can't be read: {error}")),
+    }
+}
+
+/// Gives a command. A signal that comes too late is nobody's fault.
+async fn tell(engine: &Engine, id: WorkflowId, verb: Verb, key: &str) -> Result<(), Stuck> {
+    let name = verb.name();
+    let is_signal = matches!(verb, Verb::Signal(_));
+    let command = Command {
+        workflow: id,
+        verb,
+        by: By {
+            actor: "kit".into(),
+            reason: "the case has it so".into(),
+        },
+        expected_seq: None,
+        key: key.to_owned(),
+    };
+    let deadline: Timestamp = engine.runtime().now().after(ANSWERED_WITHIN);
+    match engine.command(command, deadline).await {
+        Ok(commanded) => match commanded.state {
+            CommandState::Done { .. } => Ok(()),
+            CommandState::Refused { .. } if is_signal => Ok(()),
+            CommandState::Refused { why } => Err(format!("`{name}` was refused: {why}")),
+            CommandState::Pending => Err(format!("`{name}` was not answered")),
+        },
+        Err(_) if is_signal => Ok(()),
+        Err(error) => Err(format!("`{name}` was not accepted: {error}")),
+    }
+}

@@ -18,6 +18,9 @@ use crate::exit::{Code, Failure};
 use client::{Answer, Client};
 use orders::Order;
 
+/// How an answer is shown to people.
+type Text = fn(&Value) -> String;
+
 /// Looks at workflows, and tells one of them something.
 pub async fn workflows(arguments: Workflows, runtime: &Runtime) -> Result<(), Failure> {
     let Workflows { server, command } = arguments;
@@ -31,18 +34,14 @@ pub async fn workflows(arguments: Workflows, runtime: &Runtime) -> Result<(), Fa
             let mut query = words(&filter);
             query.push(("limit", limit.to_string()));
             query.extend(cursor.map(|cursor| ("cursor", cursor)));
-            let answer = client.get(&["workflows"], &query).await?;
-            return print(output, &answer, text::workflows);
+            return show(&client, output, &["workflows"], &query, text::workflows).await;
         }
         WorkflowsCommand::Show { id } => {
-            let answer = client.get(&["workflows", &id], &[]).await?;
-            return print(output, &answer, text::workflow);
+            return show(&client, output, &["workflows", &id], &[], text::workflow).await;
         }
         WorkflowsCommand::Errors { limit } => {
-            let answer = client
-                .get(&["errors"], &[("limit", limit.to_string())])
-                .await?;
-            return print(output, &answer, text::errors);
+            let query = [("limit", limit.to_string())];
+            return show(&client, output, &["errors"], &query, text::errors).await;
         }
         WorkflowsCommand::Watch { id, limit } => {
             return watch::run(&client, output, &id, limit, runtime).await;
@@ -56,15 +55,28 @@ pub async fn workflows(arguments: Workflows, runtime: &Runtime) -> Result<(), Fa
         WorkflowsCommand::Skip(skip) => Order::skip(skip),
         WorkflowsCommand::Signal(signal) => Order::signal(signal, runtime),
     };
+    tell(&client, output, order, runtime).await
+}
+
+/// Sends an order, and prints the workflow, what would become of it, or the command that nobody has answered yet.
+async fn tell(
+    client: &Client,
+    output: Output,
+    order: Order,
+    runtime: &Runtime,
+) -> Result<(), Failure> {
     let is_dry_run = order.arguments.dry_run;
-    let answer = orders::send(&client, order, runtime).await?;
-    if is_dry_run {
-        return print(output, &answer, text::preview);
+    let answer = orders::send(client, order, runtime).await?;
+    let is_pending = answer.status == StatusCode::ACCEPTED;
+    let text: Text = match (is_dry_run, is_pending) {
+        (true, _) => text::preview,
+        (false, true) => text::command,
+        (false, false) => text::workflow,
+    };
+    print(output, &answer, text);
+    if !is_pending {
+        return Ok(());
     }
-    if answer.status != StatusCode::ACCEPTED {
-        return print(output, &answer, text::workflow);
-    }
-    print(output, &answer, text::command)?;
     Err(Failure::new(
         Code::Pending,
         format!(
@@ -78,34 +90,33 @@ pub async fn workflows(arguments: Workflows, runtime: &Runtime) -> Result<(), Fa
 pub async fn batches(arguments: Batches, runtime: &Runtime) -> Result<(), Failure> {
     let Batches { server, command } = arguments;
     let (client, output) = (Client::new(&server)?, server.output);
-    match command {
+    let (answer, text): (Answer, Text) = match command {
         BatchesCommand::Preview(batch) => {
             let answer = orders::batch(&client, batch, true, runtime).await?;
-            print(output, &answer, text::batch_preview)
+            (answer, text::batch_preview)
         }
         BatchesCommand::Start(batch) => {
             let answer = orders::batch(&client, batch, false, runtime).await?;
-            print(output, &answer, text::batch)
+            (answer, text::batch)
         }
         BatchesCommand::List(pages) => {
-            let answer = client.get(&["batches"], &page(&pages)).await?;
-            print(output, &answer, text::batches)
+            return show(&client, output, &["batches"], &page(&pages), text::batches).await;
         }
         BatchesCommand::Show { id } => {
-            let answer = client.get(&["batches", &id.to_string()], &[]).await?;
-            print(output, &answer, text::batch)
+            let path = ["batches", &id.to_string()];
+            return show(&client, output, &path, &[], text::batch).await;
         }
         BatchesCommand::Commands { id, pages } => {
             let path = ["batches", &id.to_string(), "commands"];
-            let answer = client.get(&path, &page(&pages)).await?;
-            print(output, &answer, text::commands)
+            return show(&client, output, &path, &page(&pages), text::commands).await;
         }
         BatchesCommand::Stop { id } => {
             let path = ["batches", &id.to_string(), "stop"];
-            let answer = client.call(client.post(&path)?).await?;
-            print(output, &answer, text::batch)
+            (client.call(client.post(&path)?).await?, text::batch)
         }
-    }
+    };
+    print(output, &answer, text);
+    Ok(())
 }
 
 /// Who told which workflow what.
@@ -116,30 +127,45 @@ pub async fn commands(arguments: Commands) -> Result<(), Failure> {
         workflow,
         pages,
     } = arguments;
-    let client = Client::new(&server)?;
+    let (client, output) = (Client::new(&server)?, server.output);
     if let Some(id) = id {
-        let answer = client.get(&["commands", &id.to_string()], &[]).await?;
-        return print(server.output, &answer, text::command);
+        let path = ["commands", &id.to_string()];
+        return show(&client, output, &path, &[], text::command).await;
     }
     let mut query = page(&pages);
     query.extend(workflow.map(|workflow| ("workflow", workflow)));
-    let answer = client.get(&["commands"], &query).await?;
-    print(server.output, &answer, text::commands)
+    show(&client, output, &["commands"], &query, text::commands).await
 }
 
 /// Who owns which partitions.
 pub async fn nodes(arguments: Nodes) -> Result<(), Failure> {
     let client = Client::new(&arguments.server)?;
-    let answer = client.get(&["nodes"], &[]).await?;
-    print(arguments.server.output, &answer, text::nodes)
+    show(
+        &client,
+        arguments.server.output,
+        &["nodes"],
+        &[],
+        text::nodes,
+    )
+    .await
 }
 
-fn print(output: Output, answer: &Answer, text: fn(&Value) -> String) -> Result<(), Failure> {
+async fn show(
+    client: &Client,
+    output: Output,
+    path: &[&str],
+    query: &[(&str, String)],
+    text: Text,
+) -> Result<(), Failure> {
+    print(output, &client.get(path, query).await?, text);
+    Ok(())
+}
+
+fn print(output: Output, answer: &Answer, text: Text) {
     match output {
         Output::Json => println!("{:#}", answer.body),
         Output::Text => print!("{}", text(&answer.body)),
     }
-    Ok(())
 }
 
 /// The filter in the words of the API.

@@ -3,9 +3,10 @@
 
 mod pair;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use pair::{LEASE, Pair};
 
@@ -29,7 +30,7 @@ async fn a_node_that_was_stopped_for_two_leases_under_load_changes_nothing_when_
             break;
         }
         let victim = (round % 2) as usize;
-        let crowds = pair.crowds_come(150).await;
+        let crowds = pair.crowds_come(100).await;
         let held = pair.held_by(victim).await;
         let before = pair.fenced(victim).await;
         pair.signal(victim, "STOP").await;
@@ -64,7 +65,7 @@ async fn a_node_that_is_asked_to_stop_under_load_hands_over_in_less_than_two_sec
     let Some(mut pair) = Pair::start().await else {
         return;
     };
-    let crowds = pair.crowds_come(250).await;
+    let crowds = pair.crowds_come(200).await;
     let held = pair.held_by(0).await;
     let asked = Instant::now();
     pair.signal(0, "TERM").await;
@@ -91,7 +92,7 @@ async fn a_killed_nodes_workflows_go_on_at_the_other_node_a_lease_later() {
     let Some(mut pair) = Pair::start().await else {
         return;
     };
-    let crowds = pair.crowds_come(250).await;
+    let crowds = pair.crowds_come(200).await;
     let held = pair.held_by(0).await;
     let killed = Instant::now();
     pair.nodes[0]

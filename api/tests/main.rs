@@ -7,6 +7,7 @@ mod bad_input;
 mod demo;
 mod dependencies;
 mod disk_full;
+mod documents;
 mod drain;
 mod failover;
 mod identity;

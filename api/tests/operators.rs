@@ -1,42 +1,19 @@
 //! What operators see, and what they may do.
 
+mod bad_orders;
+mod batches;
+mod commands;
+mod desk;
+mod lists;
+mod terminal;
+mod verbs;
+
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
-
 use crate::support::eventually;
-use crate::support::http::{get, send};
-use crate::support::process::{ServeSettings, free_port, run};
+use crate::support::http::get;
+use crate::support::process::{ServeSettings, free_port};
 use crate::support::shop::Shop;
-
-/// Five purchases, the first of which is declined: their ids.
-async fn five_purchases(shop: &Shop) -> Vec<String> {
-    let mut ids = Vec::new();
-    for number in 0..5 {
-        let (card, expected) = match number {
-            0 => ("tok-declined", "COMPENSATED"),
-            _ => ("tok-good", "COMPLETED"),
-        };
-        let (token, id) = shop.bought("k", card).await;
-        assert_eq!(shop.settled(&token, &id).await["state"], expected);
-        ids.push(id);
-    }
-    ids
-}
-
-#[tokio::test]
-async fn lists_are_paged_and_filtered() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = ServeSettings::embedded(folder.path()).start().await;
-    let shop = Shop::open(&server, "open", 10, 10).await;
-    let ids = five_purchases(&shop).await;
-    let newest_first: Vec<String> = ids.iter().rev().cloned().collect();
-    assert_eq!(all_pages(&shop, "").await, newest_first);
-    assert_eq!(all_pages(&shop, "&definition=purchase").await, newest_first);
-    assert_eq!(all_pages(&shop, "&state=COMPENSATED").await, ids[..1]);
-    let nothing = all_pages(&shop, "&definition=another").await;
-    assert_eq!(nothing, Vec::<String>::new());
-}
 
 #[tokio::test]
 async fn a_workflow_is_shown_with_its_steps_its_journal_and_its_diagram_but_without_secrets() {
@@ -97,58 +74,6 @@ async fn a_workflow_is_shown_with_its_steps_its_journal_and_its_diagram_but_with
     }
 }
 
-/// The ids on all pages of two, in order.
-async fn all_pages(shop: &Shop, filter: &str) -> Vec<String> {
-    let (mut ids, mut cursor) = (Vec::new(), String::new());
-    loop {
-        let url = format!("{}/v1/workflows?limit=2{filter}{cursor}", shop.operators);
-        let page = get(&shop.http, url).await;
-        assert_eq!(page.status, 200, "{page:?}");
-        let workflows = page.body["workflows"].as_array().expect("a list");
-        assert!(workflows.len() <= 2, "{page:?}");
-        ids.extend(
-            workflows
-                .iter()
-                .map(|workflow| workflow["id"].as_str().expect("an id").to_owned()),
-        );
-        match page.body["next_cursor"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => return ids,
-        }
-    }
-}
-
-#[tokio::test]
-async fn what_makes_no_sense_is_refused_with_a_sentence() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = ServeSettings::embedded(folder.path()).start().await;
-    let shop = Shop::open(&server, "open", 10, 10).await;
-    let (token, id) = shop.bought("k", "tok-good").await;
-    shop.settled(&token, &id).await;
-    let operate = |verb: &str, id: &str, body: Value| {
-        send(
-            shop.http
-                .post(format!("{}/v1/workflows/{id}/{verb}", shop.operators))
-                .json(&body),
-        )
-    };
-    let order = json!({ "actor": "alice", "reason": "a test" });
-    for verb in ["retry", "compensate"] {
-        let refused = operate(verb, &id, order.clone()).await;
-        println!("{verb}: {}", refused.text);
-        refused.expect_problem(409, "conflict");
-        operate(verb, "00000001-0000-8000-8000-000000000000", order.clone())
-            .await
-            .expect_problem(404, "not-found");
-        let nameless = operate(verb, &id, json!({ "actor": " ", "reason": "a test" })).await;
-        nameless.expect_problem(422, "invalid-field");
-        assert_eq!(nameless.body["field"], "actor");
-        operate(verb, &id, json!({ "reason": "a test" }))
-            .await
-            .expect_problem(422, "invalid-field");
-    }
-}
-
 #[tokio::test]
 async fn a_purchase_whose_gateway_is_gone_waits_and_goes_on_when_it_is_back() {
     let folder = tempfile::tempdir().unwrap();
@@ -181,52 +106,4 @@ async fn a_purchase_whose_gateway_is_gone_waits_and_goes_on_when_it_is_back() {
     assert_eq!(settled["state"], "COMPLETED", "{settled}");
     shop.quiet().await;
     shop.verify().await;
-}
-
-#[tokio::test]
-async fn the_command_line_lists_shows_and_refuses_as_the_api_does() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = ServeSettings::embedded(folder.path()).start().await;
-    let shop = Shop::open(&server, "open", 10, 10).await;
-    let (token, id) = shop.bought("k", "tok-good").await;
-    shop.settled(&token, &id).await;
-    let environment =
-        BTreeMap::from([("HOLDFAST_OPERATORS_URL".to_owned(), shop.operators.clone())]);
-    let workflows = |arguments: &'static [&'static str], id: &str| {
-        let arguments: Vec<String> = ["workflows"]
-            .iter()
-            .chain(arguments)
-            .map(|text| text.replace("ID", id))
-            .collect();
-        let environment = environment.clone();
-        async move {
-            run(
-                &arguments.iter().map(String::as_str).collect::<Vec<_>>(),
-                &environment,
-            )
-            .await
-        }
-    };
-    let listed = workflows(&["list", "-o", "json"], &id).await;
-    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
-    assert_eq!(listed["workflows"][0]["id"], id.as_str(), "{listed}");
-    let shown = workflows(&["show", "ID"], &id).await;
-    let text = String::from_utf8_lossy(&shown.stdout).into_owned();
-    assert!(
-        text.contains("goods-issue") && text.contains("COMPLETED"),
-        "{text}"
-    );
-    let refused = workflows(
-        &["retry", "ID", "--actor", "alice", "--reason", "a test"],
-        &id,
-    )
-    .await;
-    assert_eq!(refused.status.code(), Some(6), "{refused:?}");
-    assert!(!refused.stderr.is_empty());
-    let gone = BTreeMap::from([(
-        "HOLDFAST_OPERATORS_URL".to_owned(),
-        "http://127.0.0.1:1".to_owned(),
-    )]);
-    let unreachable = run(&["workflows", "list"], &gone).await;
-    assert_eq!(unreachable.status.code(), Some(3), "{unreachable:?}");
 }

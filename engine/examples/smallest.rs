@@ -27,7 +27,7 @@ impl Action for HoldTable {
     type Input = Evening;
     type Output = u32;
 
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "hold-table"
     }
 
@@ -53,7 +53,7 @@ impl Action for TakeDeposit {
     type Input = (Evening, u32);
     type Output = String;
 
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "take-deposit"
     }
 
@@ -127,7 +127,10 @@ async fn main() -> anyhow::Result<()> {
         let id = engine.start(start).await?.view().id;
         let deadline = runtime.now().after(Duration::from_secs(5));
         let view = engine.wait(id, deadline).await?;
-        println!("card {card}: {}", view.map_or("gone", |view| view.head.status.as_str()));
+        println!(
+            "card {card}: {}",
+            view.map_or("gone", |view| view.head.status.as_str())
+        );
         let records = engine.records(id, 0, 100).await?;
         for record in &records {
             println!("  {}", line(record, records[0].at));
@@ -169,7 +172,9 @@ mod tests {
                 return Ok(());
             }
             let taken = books.deposits.len();
-            Err(format!("{held} tables are held, and {taken} deposits taken"))
+            Err(format!(
+                "{held} tables are held, and {taken} deposits taken"
+            ))
         }
     }
 

@@ -59,10 +59,10 @@ fn trip(world: &World) -> Result<Definition, DefinitionError> {
         world: world.clone(),
     };
     let (mut saga, paid) = saga.pivot(pay, (&trip, &confirmation));
-    let send = SendTickets {
+    let tickets = SendTickets {
         world: world.clone(),
     };
-    let sent = saga.retriable(send, (&trip, &paid));
+    let sent = saga.retriable(tickets, (&trip, &paid));
     saga.finish(&sent)
 }
 
@@ -114,12 +114,7 @@ impl Action for Reserve {
 
 impl Compensable for Reserve {
     /// By key alone, and not by the reservation's code: nobody may know the code, and the request may still be on its way.
-    async fn compensate(
-        &self,
-        attempt: &Attempt,
-        _: Trip,
-        _: Option<Reservation>,
-    ) -> Outcome<()> {
+    async fn compensate(&self, attempt: &Attempt, _: Trip, _: Option<Reservation>) -> Outcome<()> {
         self.world.cancel(self.name, &attempt.key());
         Outcome::done(())
     }
@@ -140,7 +135,7 @@ impl Action for Pay {
     type Input = (Trip, Awaited<Confirmation>);
     type Output = Paid;
 
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "pay"
     }
 
@@ -163,11 +158,7 @@ impl Action for Pay {
     }
 
     /// When nobody knows whether an earlier attempt took the money: the bank does.
-    async fn probe(
-        &self,
-        attempt: &Attempt,
-        _: (Trip, Awaited<Confirmation>),
-    ) -> Probed<Paid> {
+    async fn probe(&self, attempt: &Attempt, _: (Trip, Awaited<Confirmation>)) -> Probed<Paid> {
         match self.world.charged(&attempt.key()) {
             Some(cents) => Probed::Done {
                 output: Paid { cents },
@@ -178,8 +169,8 @@ impl Action for Pay {
     }
 }
 
-/// Step `send-tickets`: past the pivot, tried until it is done. Its only effect is a row of ours, which is written in the
-/// transaction that makes the step durable.
+/// Step `send-tickets`: past the pivot, tried until it is done. Besides the letter it has a row of ours, which is written in the
+/// very transaction that makes the step durable.
 struct SendTickets {
     world: World,
 }
@@ -194,7 +185,7 @@ impl Action for SendTickets {
     type Input = (Trip, Paid);
     type Output = String;
 
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "send-tickets"
     }
 
@@ -252,7 +243,9 @@ impl World {
     }
 
     fn send(&self, key: &str, letter: &str) {
-        self.books().letters.insert(key.to_owned(), letter.to_owned());
+        self.books()
+            .letters
+            .insert(key.to_owned(), letter.to_owned());
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -299,7 +292,7 @@ async fn book(
     let trip = Trip {
         traveller: traveller.to_owned(),
         to: to.to_owned(),
-        price_cents: 420_00,
+        price_cents: 42_000,
         confirm_within_s,
     };
     let start = Start {
@@ -319,7 +312,8 @@ fn confirmation(workflow: WorkflowId) -> Command {
         verb: Verb::Signal(Signal {
             name: "confirmation".to_owned(),
             id: "by mail".to_owned(),
-            payload: Payload::of(&Confirmation { agreed: true }).unwrap_or_else(|_| Payload::null()),
+            payload: Payload::of(&Confirmation { agreed: true })
+                .unwrap_or_else(|_| Payload::null()),
         }),
         by: By {
             actor: "ann".to_owned(),
@@ -357,7 +351,7 @@ mod tests {
             let trip = Trip {
                 traveller: "ann".into(),
                 to: "Lisbon".into(),
-                price_cents: 420_00,
+                price_cents: 42_000,
                 confirm_within_s: 86_400,
             };
             Payload::of(&trip).expect("it is JSON")
@@ -376,7 +370,7 @@ mod tests {
             if ending.rows.inserted("tickets") != 1 {
                 return Err("there is no row of the tickets".to_owned());
             }
-            self.has(3, &[420_00], 1)
+            self.has(3, &[42_000], 1)
         }
     }
 
@@ -389,7 +383,9 @@ mod tests {
                 return Ok(());
             }
             let sent = books.letters.len();
-            Err(format!("{held:?} are reserved, {charged:?} cents charged, {sent} letters sent"))
+            Err(format!(
+                "{held:?} are reserved, {charged:?} cents charged, {sent} letters sent"
+            ))
         }
     }
 

@@ -1,15 +1,18 @@
 //! What a definition refuses, what its hash depends on, and how it is drawn.
 
-mod support;
+#[path = "support/untyped.rs"]
+mod untyped;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engine::definition::{
-    Compensation, Definition, DefinitionBuilder, DefinitionError, Durability, Phase, Policy,
-    RetryPolicy, Saga, Source, StepIndex, StepSpec,
+    Action, Attempt, Awaited, Compensation, Definition, DefinitionBuilder, DefinitionError,
+    Durability, Outcome, Phase, Policy, RetryPolicy, Saga, Source, StepIndex, StepKind, StepSpec,
 };
-use support::untyped::{build, diamond, spec};
-use support::{Scripted, World};
+use engine::workflow::{Direction, Event, Record, WorkflowState, follow, plan};
+use engine::{Payload, Timestamp};
+use untyped::{build, diamond, spec, waiting};
 
 use Phase::{Compensable, Pivot, Retriable};
 
@@ -24,11 +27,25 @@ fn steps(names: &[&str]) -> Vec<StepSpec> {
         .collect()
 }
 
-fn scripted(name: &'static str) -> Scripted {
-    Scripted {
-        name,
-        world: World::default(),
-        durability: Durability::Barrier,
+/// A typed step that gives what it takes.
+struct Echo(&'static str);
+
+impl Action for Echo {
+    type Input = u32;
+    type Output = u32;
+
+    fn name(&self) -> &str {
+        self.0
+    }
+
+    async fn act(&self, _: &Attempt, input: u32) -> Outcome<u32> {
+        Outcome::done(input)
+    }
+}
+
+impl engine::definition::Compensable for Echo {
+    async fn compensate(&self, _: &Attempt, _: u32, _: Option<u32>) -> Outcome<()> {
+        Outcome::done(())
     }
 }
 
@@ -189,8 +206,8 @@ fn steps_that_wait_for_each_other_are_refused_and_named() {
 #[test]
 fn an_order_that_closes_a_circle_is_refused_by_the_typed_builder_too() {
     let mut saga = Saga::<u32>::new("saga", 1);
-    let a = saga.compensable(scripted("a"), &saga.input());
-    let b = saga.compensable(scripted("b"), &a);
+    let a = saga.compensable(Echo("a"), &saga.input());
+    let b = saga.compensable(Echo("b"), &a);
     saga.order(&b, &a);
     let refused = saga.finish(&b).expect_err("a cycle");
     assert_eq!(
@@ -234,19 +251,19 @@ fn a_handle_of_another_saga_is_refused_wherever_it_is_used() {
         saga: "other v2".into(),
     };
     let mut other = Saga::<u32>::new("other", 2);
-    let theirs = other.compensable(scripted("theirs"), &other.input());
+    let theirs = other.compensable(Echo("theirs"), &other.input());
 
     let mut saga = Saga::<u32>::new("saga", 1);
-    let a = saga.compensable(scripted("a"), &theirs);
+    let a = saga.compensable(Echo("a"), &theirs);
     assert_eq!(saga.finish(&a).expect_err("as an input"), foreign("a"));
 
     let mut saga = Saga::<u32>::new("saga", 1);
-    let a = saga.compensable(scripted("a"), &saga.input());
+    let a = saga.compensable(Echo("a"), &saga.input());
     saga.order(&theirs, &a);
     assert_eq!(saga.finish(&a).expect_err("in an order"), foreign("a"));
 
     let mut saga = Saga::<u32>::new("saga", 1);
-    let _a = saga.compensable(scripted("a"), &saga.input());
+    let _a = saga.compensable(Echo("a"), &saga.input());
     assert_eq!(
         saga.finish(&theirs).expect_err("as the output"),
         foreign("output")
@@ -256,10 +273,10 @@ fn a_handle_of_another_saga_is_refused_wherever_it_is_used() {
 #[test]
 fn a_handle_of_another_saga_of_the_same_name_is_refused() {
     let mut twin = Saga::<u32>::new("saga", 1);
-    let theirs = twin.compensable(scripted("theirs"), &twin.input());
+    let theirs = twin.compensable(Echo("theirs"), &twin.input());
     let mut saga = Saga::<u32>::new("saga", 1);
-    let _a = saga.compensable(scripted("a"), &saga.input());
-    let b = saga.compensable(scripted("b"), &theirs);
+    let _a = saga.compensable(Echo("a"), &saga.input());
+    let b = saga.compensable(Echo("b"), &theirs);
     let refused = saga
         .finish(&b)
         .expect_err("two sagas of one name are still two");
@@ -270,6 +287,207 @@ fn a_handle_of_another_saga_of_the_same_name_is_refused() {
             saga: "saga v1".into()
         }
     );
+}
+
+// ---- waits ----
+
+/// `hold`, a night to think it over, the buyer's word until a minute later, `pay`; then a cooling-off time and the courier's word
+/// for as long as it takes.
+fn with_waits() -> Definition {
+    let mut saga = Saga::<u32>::new("waits", 1);
+    let hold = saga.compensable(Echo("hold"), &saga.input());
+    let night = saga.sleep_until("night", (&saga.input(), &hold), |(hours, _), now| {
+        now.after(Duration::from_hours(hours.into()))
+    });
+    let minute = |night: Timestamp, _| Some(night.after(Duration::from_mins(1)));
+    let _agreed = saga.await_signal::<bool, _>("agreed", &night, minute);
+    let (mut saga, paid) = saga.pivot(Echo("pay"), &hold);
+    let cooled = saga.sleep_until("cooled", &paid, |_, now| now.after(Duration::from_secs(1)));
+    let sent = saga.await_signal::<String, _>("sent", &cooled, |_, _| None);
+    saga.finish(&sent).unwrap()
+}
+
+#[test]
+fn a_wait_belongs_to_the_side_of_the_pivot_on_which_it_is_added_and_has_nothing_to_undo() {
+    let definition = with_waits();
+    let shown = definition.steps().iter().map(|node| {
+        let (kind, phase) = (node.kind, node.phase);
+        let needs = names(&definition, &node.needs);
+        format!(
+            "{} {kind:?} {phase:?} undoable: {} after [{needs}]",
+            node.name, node.undoable
+        )
+    });
+    insta::assert_snapshot!(shown.collect::<Vec<_>>().join("\n"), @"
+    hold Action Compensable undoable: true after []
+    night Timer Compensable undoable: false after [hold]
+    agreed Signal Compensable undoable: false after [night]
+    pay Action Pivot undoable: false after [hold night agreed]
+    cooled Timer Retriable undoable: false after [pay]
+    sent Signal Retriable undoable: false after [pay cooled]
+    ");
+}
+
+#[test]
+fn a_wait_is_named_checked_and_wired_like_any_other_step() {
+    let until = |_, now: Timestamp| now;
+    let with_wait = |name: &str| {
+        let mut saga = Saga::<u32>::new("saga", 1);
+        let a = saga.compensable(Echo("a"), &saga.input());
+        let wait = saga.sleep_until(name, &a, until);
+        saga.finish(&wait)
+            .map(|definition| definition.steps().len())
+    };
+    assert_eq!(with_wait("b"), Ok(2));
+    let twice = DefinitionError::DuplicateName { name: "a".into() };
+    assert_eq!(with_wait("a"), Err(twice));
+    let bad = DefinitionError::BadName { name: "B".into() };
+    assert_eq!(with_wait("B"), Err(bad));
+
+    let mut other = Saga::<u32>::new("other", 1);
+    let theirs = other.compensable(Echo("theirs"), &other.input());
+    let mut saga = Saga::<u32>::new("saga", 1);
+    let wait = saga.await_signal::<u32, _>("news", &theirs, |_, _| None);
+    let foreign = DefinitionError::ForeignHandle {
+        step: "news".into(),
+        saga: "other v1".into(),
+    };
+    assert_eq!(saga.finish(&wait).expect_err("a foreign handle"), foreign);
+
+    let past_pivot = waiting(spec("nap", Compensable, &[0]), StepKind::Timer, None);
+    let late = DefinitionError::CompensableAfterPivot {
+        step: "nap".into(),
+        pivot: "pay".into(),
+    };
+    assert_eq!(refusal_of(vec![spec("pay", Pivot, &[]), past_pivot]), late);
+    let without_pivot = waiting(spec("nap", Retriable, &[]), StepKind::Timer, None);
+    assert_eq!(
+        refusal_of(vec![without_pivot]),
+        DefinitionError::RetriableWithoutPivot { step: "nap".into() }
+    );
+}
+
+fn until(
+    definition: &Definition,
+    step: &str,
+    inputs: &[&str],
+    now: i64,
+) -> Result<Option<i64>, ()> {
+    let index = definition.index_of(step).unwrap();
+    let inputs: Vec<Payload> = inputs
+        .iter()
+        .map(|text| serde_json::from_str(text).unwrap())
+        .collect();
+    let step = &definition.step(index).step;
+    match step.wait_until(&inputs, Timestamp(now)) {
+        Ok(until) => Ok(until.map(|until| until.0)),
+        Err(_) => Err(()),
+    }
+}
+
+#[test]
+fn how_long_a_wait_lasts_is_computed_from_its_inputs_and_its_beginning() {
+    let definition = with_waits();
+    assert_eq!(
+        until(&definition, "night", &["2", "7"], 5),
+        Ok(Some(7_200_000_005))
+    );
+    assert_eq!(
+        until(&definition, "agreed", &["10"], 5),
+        Ok(Some(60_000_010))
+    );
+    assert_eq!(until(&definition, "cooled", &["7"], 5), Ok(Some(1_000_005)));
+    assert_eq!(until(&definition, "sent", &["0"], 5), Ok(None));
+    assert_eq!(until(&definition, "hold", &["7"], 5), Ok(None), "an action");
+    for unreadable in [["\"x\"", "7"], ["2", "null"], ["-1", "7"]] {
+        assert_eq!(until(&definition, "night", &unreadable, 5), Err(()));
+    }
+}
+
+#[test]
+fn a_wait_that_cannot_read_its_input_starts_nothing() {
+    let mut saga = Saga::<u32>::new("saga", 1);
+    let input = saga.input();
+    let nap = saga.sleep_until("nap", &input, |seconds, now| {
+        now.after(Duration::from_secs(seconds.into()))
+    });
+    let _a = saga.compensable(Echo("a"), &input);
+    let definition = Arc::new(saga.finish(&nap).unwrap());
+    let started = |input: &str| {
+        let event = Event::Started {
+            definition: definition.pinned().clone(),
+            input: serde_json::from_str(input).unwrap(),
+            deadline: None,
+        };
+        let record = Record::new(1, Timestamp(5), event);
+        let state = WorkflowState::start(&definition, &record).unwrap();
+        follow(state, record, &|_| false, false)
+    };
+    let (state, record) = started("3").unwrap();
+    assert_eq!(record.starts.len(), 2);
+    assert_eq!(
+        plan(&state, &|_| false).waits,
+        [(StepIndex(0), Timestamp(3_000_005))]
+    );
+    let error = started("\"three\"").expect_err("it is no number");
+    assert_eq!(error.to_string(), "stored JSON is not of the expected type");
+}
+
+#[test]
+fn what_an_operator_or_a_sender_gives_is_checked_against_the_types_of_the_handles() {
+    let definition = with_waits();
+    let fits = |step: &str, text: &str| {
+        let payload: Payload = serde_json::from_str(text).unwrap();
+        let step = &definition.step(definition.index_of(step).unwrap()).step;
+        (
+            step.check_output(&payload).is_ok(),
+            step.check_signal(&payload).is_ok(),
+        )
+    };
+    assert_eq!(fits("hold", "1"), (true, true));
+    assert_eq!(fits("hold", "\"1\""), (false, true), "it awaits no signal");
+    assert!(fits("night", "1700000000000000").0);
+    assert!(!fits("night", "\"tomorrow\"").0);
+    assert_eq!(fits("agreed", "true"), (false, true));
+    assert_eq!(fits("agreed", "\"yes\""), (false, false));
+    assert_eq!(fits("agreed", r#"{"arrived":true}"#), (true, false));
+    assert_eq!(fits("agreed", r#"{"arrived":"yes"}"#), (false, false));
+    assert_eq!(fits("agreed", "\"timed-out\""), (true, false));
+    assert_eq!(
+        fits("sent", "\"timed-out\""),
+        (true, true),
+        "what is sent is a text"
+    );
+    let stored = Payload::of(&Awaited::Arrived(true)).unwrap();
+    assert_eq!(stored.as_str(), r#"{"arrived":true}"#);
+}
+
+#[test]
+fn a_wait_is_begun_with_the_record_that_makes_it_its_turn() {
+    let definition = Arc::new(with_waits());
+    let event = Event::Started {
+        definition: definition.pinned().clone(),
+        input: Payload::of(&8).unwrap(),
+        deadline: None,
+    };
+    let first = Record::new(1, Timestamp(1), event);
+    let state = WorkflowState::start(&definition, &first).unwrap();
+    let (state, _) = follow(state, first, &|_| false, false).unwrap();
+    let done = Event::StepDone {
+        step: "hold".into(),
+        attempt: 1,
+        output: Payload::of(&7).unwrap(),
+    };
+    let second = Record::new(2, Timestamp(2), done);
+    let alone = state.apply(&second).unwrap();
+    let (_, second) = follow(alone, second, &|_| false, false).unwrap();
+    let begun: Vec<_> = second
+        .starts
+        .iter()
+        .map(|intent| (&*intent.step, intent.direction, intent.until))
+        .collect();
+    let eight_hours_on = Timestamp(2 + 8 * 3_600_000_000);
+    assert_eq!(begun, [("night", Direction::Forward, Some(eight_hours_on))]);
 }
 
 // ---- what it holds ----
@@ -343,7 +561,7 @@ fn changed(index: usize, change: impl FnOnce(&mut StepSpec)) -> u64 {
 #[test]
 fn the_hash_never_changes_by_itself() {
     // Workflows in flight are pinned to this number: a release in which it is another one can't take them up.
-    assert_eq!(hash(diamond()), 7_065_497_611_793_388_336);
+    assert_eq!(hash(diamond()), 3_458_410_194_980_604_261);
     assert!(
         i64::try_from(hash(diamond())).is_ok(),
         "every database stores it as a signed number"
@@ -362,6 +580,13 @@ fn the_hash_changes_with_whatever_a_workflow_in_flight_depends_on() {
     seen.push(changed(3, |c| c.inputs.truncate(1)));
     seen.push(changed(3, |c| c.inputs.push(Source::Input)));
     seen.push(changed(4, |d| d.inputs = vec![Source::Step(StepIndex(2))]));
+    let as_wait = |kind| {
+        changed(3, |c| {
+            *c = waiting(spec("c", Retriable, &[1, 2]), kind, None);
+        })
+    };
+    seen.push(as_wait(StepKind::Timer));
+    seen.push(as_wait(StepKind::Signal));
     let mut longer = diamond();
     longer.push(spec("e", Retriable, &[]));
     seen.push(hash(longer));
@@ -393,9 +618,14 @@ fn the_hash_changes_with_whatever_a_workflow_in_flight_depends_on() {
 
 #[test]
 fn the_hash_does_not_change_with_what_may_change_under_a_running_workflow() {
+    let retry = RetryPolicy {
+        elapsed_max: Some(Duration::from_secs(1)),
+        ..RetryPolicy::NONE
+    };
     let impatient = Policy {
         attempt_timeout: Duration::from_millis(1),
-        retry: RetryPolicy::NONE,
+        retry,
+        port: Some("gateway"),
         durability: Durability::Replayable,
     };
     assert_eq!(changed(0, |a| a.policy = impatient), hash(diamond()));
@@ -403,6 +633,19 @@ fn the_hash_does_not_change_with_what_may_change_under_a_running_workflow() {
         because: "another sentence",
     };
     assert_eq!(changed(4, |d| d.compensation = reworded), hash(diamond()));
+    let wait = |lasts| {
+        let wait = waiting(spec("c", Retriable, &[1, 2]), StepKind::Timer, lasts);
+        changed(3, |c| *c = wait)
+    };
+    assert_eq!(wait(None), wait(Some(Duration::from_hours(1))));
+    let mut in_time = DefinitionBuilder::new("saga", 1);
+    in_time.deadline(Duration::from_hours(1));
+    for step in diamond() {
+        in_time.step(step);
+    }
+    let in_time = in_time.build(Source::Input).unwrap();
+    assert_eq!(in_time.deadline(), Some(Duration::from_hours(1)));
+    assert_eq!(in_time.pinned().hash, hash(diamond()));
     // An edge that is drawn twice is one edge.
     assert_eq!(
         changed(2, |pivot| pivot.inputs = vec![]),
@@ -443,6 +686,39 @@ fn a_purchase_is_drawn_in_dot() {
         s2 -> s3;
         s3 -> s4;
     }
+    "#);
+}
+
+#[test]
+fn waits_have_shapes_of_their_own() {
+    let definition = with_waits();
+    insta::assert_snapshot!(definition.to_mermaid(), @r#"
+    flowchart LR
+        s0["hold"]
+        s1{{"night"}}
+        s2>"agreed"]
+        s3{"pay"}
+        s4{{"cooled"}}
+        s5>"sent"]
+        s0 --> s1
+        s1 --> s2
+        s2 --> s3
+        s3 --> s4
+        s4 --> s5
+    "#);
+    let shapes: Vec<String> = definition
+        .to_dot()
+        .lines()
+        .filter(|line| line.contains("shape"))
+        .map(|line| line.trim().to_owned())
+        .collect();
+    insta::assert_snapshot!(shapes.join("\n"), @r#"
+    s0 [label="hold", shape=box];
+    s1 [label="night", shape=hexagon];
+    s2 [label="agreed", shape=cds];
+    s3 [label="pay", shape=diamond];
+    s4 [label="cooled", shape=hexagon];
+    s5 [label="sent", shape=cds];
     "#);
 }
 

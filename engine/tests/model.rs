@@ -9,6 +9,8 @@ mod untyped;
 #[path = "model/graph.rs"]
 mod graph;
 
+#[path = "model/learning.rs"]
+mod learning;
 #[path = "model/reference.rs"]
 mod reference;
 #[path = "model/rules.rs"]
@@ -17,6 +19,8 @@ mod rules;
 #[path = "model/world.rs"]
 mod world;
 
+#[path = "model/attempts.rs"]
+mod attempts;
 #[path = "model/checks.rs"]
 mod checks;
 #[path = "model/life.rs"]

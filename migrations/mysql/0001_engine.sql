@@ -50,7 +50,7 @@ CREATE TABLE workflows (
     created_us BIGINT NOT NULL,
     updated_us BIGINT NOT NULL,
     PRIMARY KEY (ident),
-    KEY workflows_by_status (status, definition, created_us, ident, partition_id, wake_us),
+    KEY workflows_by_status (status, definition, created_us, ident, partition_id, wake_us, version),
     KEY workflows_by_label (label, created_us, ident),
     KEY workflows_by_reason (reason, created_us, ident)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin;

@@ -39,7 +39,7 @@ CREATE TABLE workflows (
     updated_us INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX workflows_by_status ON workflows (status, definition, created_us, ident, partition_id, wake_us);
+CREATE INDEX workflows_by_status ON workflows (status, definition, created_us, ident, partition_id, wake_us, version);
 CREATE INDEX workflows_by_label ON workflows (label, created_us, ident);
 CREATE INDEX workflows_by_reason ON workflows (reason, created_us, ident);
 

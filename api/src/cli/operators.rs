@@ -1,10 +1,5 @@
 //! The commands that talk to a running server's operators' address.
 
-#![expect(
-    clippy::doc_markdown,
-    reason = "`--help` prints this text, where backticks are noise"
-)]
-
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -195,7 +190,7 @@ pub struct Signal {
     pub name: String,
     /// The signal's own id: one with the id of an earlier one is dropped [default: the key]
     #[arg(long = "id", value_name = "ID")]
-    pub signal_id: Option<String>,
+    pub own_id: Option<String>,
     /// What it says
     #[arg(long, value_name = "JSON", value_parser = json)]
     pub payload: serde_json::Value,

@@ -64,10 +64,10 @@ impl Order {
         let Signal {
             order,
             name,
-            signal_id,
+            own_id,
             payload,
         } = signal;
-        let given = signal_id.or_else(|| order.key.clone());
+        let given = own_id.or_else(|| order.key.clone());
         let id = given.unwrap_or_else(|| made_up("id", runtime));
         Self {
             verb: "signal",

@@ -132,8 +132,15 @@ pub fn event(event: &Value) -> String {
     let [seq, at, kind, step] =
         ["/seq", "/at", "/type", "/data/step"].map(|pointer| event.pointer(pointer));
     let [seq, at, kind, step] = [seq, at, kind, step].map(|value| value.map(word));
-    let details = ["/data/error/message", "/data/refusal/message", "/data/by/reason", "/ends"];
-    let details = details.into_iter().filter_map(|pointer| event.pointer(pointer));
+    let details = [
+        "/data/error/message",
+        "/data/refusal/message",
+        "/data/by/reason",
+        "/ends",
+    ];
+    let details = details
+        .into_iter()
+        .filter_map(|pointer| event.pointer(pointer));
     let details: Vec<String> = details.map(word).collect();
     let line = format!(
         "{:>4}  {:<27}  {:<22}  {:<16}  {}",
@@ -277,7 +284,11 @@ pub fn batch(answer: &Value) -> String {
 }
 
 pub fn batch_preview(answer: &Value) -> String {
-    let more = if answer["more"] == true { " or more" } else { "" };
+    let more = if answer["more"] == true {
+        " or more"
+    } else {
+        ""
+    };
     let mut out = format!("{}{more} would be told\n\n", word(&answer["count"]));
     out += &table(
         &answer["sample"],
@@ -301,7 +312,11 @@ pub fn nodes(answer: &Value) -> String {
     ];
     let mut out = String::new();
     for node in items(&answer["nodes"]) {
-        let alive = if node["alive"] == true { "alive" } else { "gone" };
+        let alive = if node["alive"] == true {
+            "alive"
+        } else {
+            "gone"
+        };
         push_line(&mut out, &format!("{} ({alive})", word(&node["node"])));
         out += &table(&node["partitions"], &columns);
         out.push('\n');
@@ -335,6 +350,9 @@ mod tests {
             "data": { "step": "payment", "error": { "class": "x", "message": "no answer" } },
         });
         let line = event(&failed);
-        assert!(line.contains("payment") && line.ends_with("no answer"), "{line}");
+        assert!(
+            line.contains("payment") && line.ends_with("no answer"),
+            "{line}"
+        );
     }
 }

@@ -158,7 +158,7 @@ pub async fn start(
         let why = "a batch is for whatever passes its filter when it comes by: leave If-Match out";
         return Err(Problem::new(Kind::INVALID_HEADER, why).with_field("If-Match"));
     }
-    let (part, verb, by) = order.to_many()?;
+    let (part, verb, by) = order.for_many()?;
     let key = match conditions.key {
         None if dry_run => "dry-run".to_owned(),
         _ => conditions.key()?,

@@ -19,7 +19,8 @@ pub struct Listed {
 
 #[derive(Serialize)]
 struct Node {
-    node: String,
+    #[serde(rename = "node")]
+    name: String,
     /// At least one of its leases runs.
     alive: bool,
     /// Events that are durable and not acknowledged by the event bus.
@@ -67,7 +68,7 @@ fn listed(rows: &[PartitionRow]) -> Listed {
         }
     }
     let nodes = owners.into_iter().map(|(node, partitions)| Node {
-        node: node.to_owned(),
+        name: node.to_owned(),
         alive: partitions
             .iter()
             .any(|partition| partition.lease_left_ms > 0),

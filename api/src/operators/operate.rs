@@ -77,7 +77,7 @@ pub async fn carry_out(
 ) -> Result<Response, Problem> {
     let workflow = workflow_id(&id)?;
     let (dry_run, wait) = (how.dry_run()?, how.wait()?);
-    let (verb, by) = order.to_one(name)?;
+    let (verb, by) = order.for_one(name)?;
     let expected_seq = conditions.version;
     let key = match &verb {
         Verb::Signal(signal) => format!("{SIGNAL}{}", signal.id),

@@ -133,7 +133,7 @@ pub struct BatchPart {
 
 impl Order {
     /// An order to one workflow.
-    pub fn to_one(self, verb: VerbName) -> Result<(Verb, By), Problem> {
+    pub fn for_one(self, verb: VerbName) -> Result<(Verb, By), Problem> {
         for (name, is_given) in [
             ("verb", self.verb.is_some()),
             ("filter", self.filter.is_some()),
@@ -147,7 +147,7 @@ impl Order {
     }
 
     /// An order to many.
-    pub fn to_many(mut self) -> Result<(BatchPart, Verb, By), Problem> {
+    pub fn for_many(mut self) -> Result<(BatchPart, Verb, By), Problem> {
         let verb = self.verb.take().ok_or_else(|| missing("verb"))?;
         let part = BatchPart {
             verb: VerbName::parse(&verb)?,
@@ -319,7 +319,7 @@ mod tests {
         let body = format!(r#"{{"actor":"alice","reason":"a test"{rest}}}"#);
         let order: Order = json(body.as_bytes()).map_err(|problem| format!("{problem:?}"))?;
         let (verb, by) = order
-            .to_one(verb)
+            .for_one(verb)
             .map_err(|problem| format!("{problem:?}"))?;
         assert_eq!(by.to_string(), "alice: a test");
         Ok(verb)

@@ -1,4 +1,4 @@
-//! `GET /v1/workflows/{id}`: one workflow with its steps, attempts and last errors. Its ETag is its version, which an order
+//! `GET /v1/workflows/{id}`: one workflow with its steps, attempts and last errors. Its `ETag` is its version, which an order
 //! may name as the one that it is meant for.
 
 use axum::Json;

@@ -14,6 +14,8 @@ pub struct Answer {
     pub retry_after: Option<String>,
     /// `Location`.
     pub location: Option<String>,
+    /// `ETag`.
+    pub etag: Option<String>,
     /// The body; JSON `null` when it is not JSON.
     pub body: Value,
     /// The body as text.
@@ -63,10 +65,11 @@ pub async fn try_send(request: RequestBuilder) -> Result<Answer, reqwest::Error>
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned)
     };
-    let (content_type, retry_after, location) = (
+    let (content_type, retry_after, location, etag) = (
         header("content-type").unwrap_or_default(),
         header("retry-after"),
         header("location"),
+        header("etag"),
     );
     let status = response.status().as_u16();
     let text = response.text().await?;
@@ -76,6 +79,7 @@ pub async fn try_send(request: RequestBuilder) -> Result<Answer, reqwest::Error>
         content_type,
         retry_after,
         location,
+        etag,
         body,
         text,
     })

@@ -2,19 +2,17 @@
 
 use std::fmt::Write as _;
 
-use super::graph::{Definition, Phase};
+use super::graph::{Definition, Phase, StepNode};
+use super::step::StepKind;
 
 impl Definition {
-    /// A Mermaid flowchart. Compensable steps are boxes, the pivot a rhombus, retriable steps rounded.
+    /// A Mermaid flowchart. Compensable steps are boxes, the pivot a rhombus, retriable steps rounded; a wait for an instant is a
+    /// hexagon, a wait for a signal a flag.
     #[must_use]
     pub fn to_mermaid(&self) -> String {
         let mut text = String::from("flowchart LR\n");
         for (index, node) in self.steps().iter().enumerate() {
-            let (open, close) = match node.phase {
-                Phase::Compensable => ("[", "]"),
-                Phase::Pivot => ("{", "}"),
-                Phase::Retriable => ("(", ")"),
-            };
+            let (open, close) = mermaid_shape(node);
             writeln!(text, "    s{index}{open}\"{}\"{close}", node.name)
                 .expect("a String takes all");
         }
@@ -29,11 +27,7 @@ impl Definition {
     pub fn to_dot(&self) -> String {
         let mut text = format!("digraph \"{}\" {{\n    rankdir=LR;\n", self.pinned());
         for (index, node) in self.steps().iter().enumerate() {
-            let shape = match node.phase {
-                Phase::Compensable => "box",
-                Phase::Pivot => "diamond",
-                Phase::Retriable => "ellipse",
-            };
+            let shape = dot_shape(node);
             writeln!(
                 text,
                 "    s{index} [label=\"{}\", shape={shape}];",
@@ -64,5 +58,25 @@ impl Definition {
             }
         }
         drawn
+    }
+}
+
+const fn mermaid_shape(node: &StepNode) -> (&'static str, &'static str) {
+    match (node.kind, node.phase) {
+        (StepKind::Timer, _) => ("{{", "}}"),
+        (StepKind::Signal, _) => (">", "]"),
+        (StepKind::Action, Phase::Compensable) => ("[", "]"),
+        (StepKind::Action, Phase::Pivot) => ("{", "}"),
+        (StepKind::Action, Phase::Retriable) => ("(", ")"),
+    }
+}
+
+const fn dot_shape(node: &StepNode) -> &'static str {
+    match (node.kind, node.phase) {
+        (StepKind::Timer, _) => "hexagon",
+        (StepKind::Signal, _) => "cds",
+        (StepKind::Action, Phase::Compensable) => "box",
+        (StepKind::Action, Phase::Pivot) => "diamond",
+        (StepKind::Action, Phase::Retriable) => "ellipse",
     }
 }

@@ -271,8 +271,7 @@ impl Node {
         }
         let now = self.runtime.now();
         let is_forgotten = |wake_at| {
-            is_overdue(wake_at, now)
-                && !partition.timers.forgotten(&[ident], now, GRACE).is_empty()
+            is_overdue(wake_at, now) && !partition.timers.forgotten(&[ident], now, GRACE).is_empty()
         };
         let (cared, kind) = match (read.head.status, read.head.wake_at) {
             (Status::Waiting, Some(at)) => (!is_forgotten(Some(at)), OrphanKind::MissedTimer),
@@ -330,7 +329,10 @@ impl Node {
             if page.is_empty() {
                 break;
             }
-            found.extend(page.into_iter().map(|(partition, row)| (partition, row.ident)));
+            found.extend(
+                page.into_iter()
+                    .map(|(partition, row)| (partition, row.ident)),
+            );
         }
         let suspects = self.strays(found).await?;
         if suspects.is_empty() {

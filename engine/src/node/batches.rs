@@ -11,9 +11,7 @@ use crate::batch::{BatchError, BatchPreview, BatchRequest, COUNT_MAX, SAMPLE_MAX
 use crate::command::Command;
 use crate::ids::NodeName;
 use crate::runtime::Timestamp;
-use crate::store::{
-    BatchRow, BatchState, Head, ListFilter, NewCommand, StoreError, Submitted,
-};
+use crate::store::{BatchRow, BatchState, Head, ListFilter, NewCommand, StoreError, Submitted};
 
 /// So many batches a node works on at once, each by a worker of its own.
 pub(super) const WORKERS: u32 = 4;
@@ -67,8 +65,17 @@ impl Node {
         batch.created_at = self.runtime.now();
         let (row, new) = self.store.submit_batch(&batch).await?;
         let known = &row.batch;
-        let same = (&known.filter, &known.verb, &known.by.actor, known.per_second)
-            == (&batch.filter, &batch.verb, &batch.by.actor, batch.per_second);
+        let same = (
+            &known.filter,
+            &known.verb,
+            &known.by.actor,
+            known.per_second,
+        ) == (
+            &batch.filter,
+            &batch.verb,
+            &batch.by.actor,
+            batch.per_second,
+        );
         if !same {
             return Err(BatchError::KeyReused(row.id));
         }
@@ -221,7 +228,11 @@ impl Node {
             .advance_batch(worker, row.id, place.as_ref(), submitted, state)
             .await?;
         if noted && state == BatchState::Finished {
-            tracing::info!(batch.id = row.id, submitted, "a batch of commands is submitted");
+            tracing::info!(
+                batch.id = row.id,
+                submitted,
+                "a batch of commands is submitted"
+            );
         }
         Ok(())
     }

@@ -45,17 +45,12 @@ impl Node {
 
     /// Takes over this node's share of the partitions whose owners have died or left, but for those that it has passed on.
     async fn adopt(self: &Arc<Self>) -> Result<(), StoreError> {
-        if self.leaves_all_to_others().await? {
-            return Ok(());
-        }
         let Settings { node, lease, .. } = &self.settings;
         let asked_at = self.runtime.now();
-        let leases = self.store.adopt_expired(node, *lease).await?;
-        let passed_on = |lease: &Lease| self.stays_away_from(lease.partition);
-        let (not_now, leases): (Vec<_>, Vec<_>) = leases.into_iter().partition(passed_on);
-        for lease in &not_now {
-            self.give_back(lease).await;
-        }
+        let leases = self
+            .store
+            .adopt_expired(node, &self.stays_away_from(), *lease)
+            .await?;
         for lease in &leases {
             tracing::info!(partition.id = %lease.partition, epoch = lease.epoch.0, "taking over a partition");
         }

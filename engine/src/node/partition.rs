@@ -192,7 +192,7 @@ impl Node {
             };
             after = Some(last.cursor.clone());
             let mut to_do: Vec<Ident> = Vec::new();
-            for row in page {
+            for row in self.those_it_can_run(partition, page) {
                 match (row.status, row.wake_at) {
                     (Status::Running | Status::Compensating, _) => to_do.push(row.ident),
                     (Status::Waiting, Some(wake_at)) => partition.timers.add(wake_at, row.ident),

@@ -6,7 +6,7 @@
 //! for three leases, so that others have their turn. Where nobody has the definition the partition would go round for ever, so
 //! each time it comes back it is kept for twice as long before it is offered again. Where this node is alone it keeps it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use super::partition::OpenPartition;
 use crate::engine::OpenError;
 use crate::ids::{Ident, PartitionId};
 use crate::runtime::Timestamp;
-use crate::store::{Head, StoreError};
+use crate::store::{Head, OpenRow};
 use crate::workflow::{DefinitionRef, IllegalTransition, Record, WorkflowState};
 
 /// So many leases long a partition that was passed on is left to others.
@@ -77,6 +77,10 @@ impl Quarantine {
         !self.lock().without_definition.is_empty()
     }
 
+    fn add_without_definition(&self, ident: Ident) {
+        self.lock().without_definition.insert(ident);
+    }
+
     /// `true`: it is new here.
     fn add(&self, ident: Ident, why: &Unreadable) -> bool {
         let mut inner = self.lock();
@@ -121,11 +125,10 @@ impl PassedOnPartitions {
         known.insert(partition, passed);
     }
 
-    fn is_away(&self, partition: PartitionId, now: Timestamp) -> bool {
+    fn away(&self, now: Timestamp) -> Vec<PartitionId> {
         let known = self.lock();
-        known
-            .get(&partition)
-            .is_some_and(|passed| now < passed.away_until)
+        let away = known.iter().filter(|(_, it)| now < it.away_until);
+        away.map(|(id, _)| *id).collect()
     }
 
     fn is_kept(&self, partition: PartitionId, now: Timestamp) -> bool {
@@ -190,6 +193,29 @@ impl Node {
         }
     }
 
+    /// Those of these open workflows whose definition this program has; the others are quarantined.
+    pub(super) fn those_it_can_run(
+        &self,
+        partition: &OpenPartition,
+        rows: Vec<OpenRow>,
+    ) -> Vec<OpenRow> {
+        let (known, unknown): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| {
+            let pinned = self.definitions.iter().map(|it| it.pinned());
+            let mut same_name = pinned.filter(|it| it.name == row.cursor.definition);
+            same_name.any(|it| it.version == row.version)
+        });
+        let mut counts: BTreeMap<(String, u32), usize> = BTreeMap::new();
+        for row in unknown {
+            partition.quarantine.add_without_definition(row.ident);
+            let key = (row.cursor.definition, row.version);
+            *counts.entry(key).or_default() += 1;
+        }
+        for ((name, version), workflows) in counts {
+            tracing::error!(partition.id = %partition.lease.partition, definition = %format_args!("{name} v{version}"), workflows, "quarantined: this program does not have their definition");
+        }
+        known
+    }
+
     fn read(&self, head: &Head, records: &[Record]) -> Result<WorkflowState, Unreadable> {
         let definition = self
             .definition(&head.definition)
@@ -199,21 +225,9 @@ impl Node {
             .ok_or(Unreadable::NoRecords)
     }
 
-    /// This node passed the partition on, and it is the others' turn.
-    pub(super) fn stays_away_from(&self, partition: PartitionId) -> bool {
-        self.passed_on.is_away(partition, self.runtime.now())
-    }
-
-    /// Of the partitions that nobody has, there is none but those that this node stays away from.
-    pub(super) async fn leaves_all_to_others(&self) -> Result<bool, StoreError> {
-        if self.passed_on.lock().is_empty() {
-            return Ok(false);
-        }
-        let rows = self.store.partitions().await?;
-        let mut free = rows
-            .iter()
-            .filter(|row| !row.retired && row.lease_left_us <= 0);
-        Ok(free.all(|row| self.stays_away_from(row.id)))
+    /// The partitions that this node has passed on, while it is the others' turn.
+    pub(super) fn stays_away_from(&self) -> Vec<PartitionId> {
+        self.passed_on.away(self.runtime.now())
     }
 
     /// Passes on the partitions in which this node lacks a definition, until the node has given its partitions up.

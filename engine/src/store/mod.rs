@@ -373,10 +373,12 @@ pub trait Store: CommandStore + BatchStore + UpkeepStore + Send + Sync + 'static
     ) -> Result<Vec<Lease>, StoreError>;
 
     /// Takes over this node's share of the partitions whose lease has run out, with a new epoch each: an equal part of them for
-    /// each node that holds a lease which has not, rounded up. Returns the new leases.
+    /// each node that holds a lease which has not, rounded up. Those that it names in `but` it leaves to the others. Returns the
+    /// new leases.
     async fn adopt_expired(
         &self,
         node: &NodeName,
+        but: &[PartitionId],
         lease: Duration,
     ) -> Result<Vec<Lease>, StoreError>;
 

@@ -15,6 +15,8 @@ pub struct OpenRow {
     pub ident: Ident,
     /// Its status.
     pub status: Status,
+    /// The version of its definition, whose name is in the cursor.
+    pub version: u32,
     /// When it is to be woken, if it waits for an instant.
     pub wake_at: Option<Timestamp>,
     /// Where the next page begins.

@@ -173,10 +173,13 @@ fn backward(state: &WorkflowState, acting: &impl Fn(StepIndex) -> bool) -> Plan 
         if acting(index) || !state.needs_undo(index) {
             continue;
         }
+        // An effect that is found late after an earlier step's compensation was due is undone before that all the same.
+        let is_last = state.all_after(index, &|later| !acting(later) && !state.needs_undo(later));
+        if !is_last {
+            continue;
+        }
         match state.steps[index.0].undo {
-            Undo::No
-                if state.may_undo(index) && state.all_after(index, &|later| !acting(later)) =>
-            {
+            Undo::No if state.may_undo(index) => {
                 plan.starts.push(first(state, index, Direction::Backward));
             }
             Undo::Attempting {

@@ -479,12 +479,11 @@ impl WorkflowState {
             let _brought_forward = try_now(progress, record.at);
         }
         self.allow_time_again(record);
-        match turning_back {
-            Some(reason) => self.go_back(reason),
-            None => {
-                self.reopen_refused(record);
-                self.phase = Phase::Running;
-            }
+        if let Some(reason) = turning_back {
+            self.go_back(reason);
+        } else {
+            self.reopen_refused(record);
+            self.phase = Phase::Running;
         }
     }
 
@@ -899,8 +898,8 @@ fn illegal(record: &Record, why: &str) -> IllegalTransition {
 /// Brings the step's next attempt forward to now; `false` when none waits.
 fn try_now(progress: &mut Progress, now: Timestamp) -> bool {
     let waits = match (&mut progress.action, &mut progress.undo) {
-        (_, Undo::Attempting { not_before, .. }) => Some(not_before),
-        (StepState::Attempting { not_before, .. }, Undo::No) => Some(not_before),
+        (_, Undo::Attempting { not_before, .. })
+        | (StepState::Attempting { not_before, .. }, Undo::No) => Some(not_before),
         _ => None,
     };
     match waits {

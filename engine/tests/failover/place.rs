@@ -161,7 +161,9 @@ impl Place {
         let store = &self.site.store.memory;
         store.release(&[lease]).await.unwrap();
         let thief = NodeName(format!("thief of {}", row.id));
-        let stolen = store.adopt_expired(&thief, Duration::from_mins(10)).await;
+        let stolen = store
+            .adopt_expired(&thief, &[], Duration::from_mins(10))
+            .await;
         assert_eq!(stolen.unwrap()[0].partition, row.id);
     }
 

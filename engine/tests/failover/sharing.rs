@@ -64,7 +64,7 @@ fn a_node_that_loses_one_partition_takes_only_what_is_missing() {
         store.release(std::slice::from_ref(&lost)).await.unwrap();
         let thief = NodeName("thief".into());
         let stolen = store
-            .adopt_expired(&thief, Duration::from_secs(5))
+            .adopt_expired(&thief, &[], Duration::from_secs(5))
             .await
             .unwrap();
         assert_eq!(stolen[0].partition, lost.partition);

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use engine::CommandError;
-use engine::store::Status;
+use engine::command::Verb;
+use engine::store::{CommandState, Status};
+use engine::{CommandError, Engine};
 
 use crate::support::effects::Ahead;
 use crate::support::flaky::Next;
-use crate::support::operator::Operator as _;
+use crate::support::operator::{Operator as _, command};
 use crate::{parked, quiet, settled, started, until};
 
 #[test]
@@ -186,5 +187,30 @@ fn commands_that_race_with_the_end_of_their_workflow_are_answered() {
         })
         .await;
         life
+    });
+}
+
+#[test]
+fn a_command_whose_owner_is_dead_is_accepted_and_carried_out_by_the_next_one() {
+    quiet(Ahead::First, async |site| {
+        let one = site.open("one").await;
+        let id = parked(site, &one, "k", "d").await;
+        let two = site.open("two").await;
+        site.kill(&one);
+        let retry = command(id, Verb::Retry, "ann", "it works again");
+        let soon = site.after(Duration::from_secs(1));
+        let accepted = Engine::command(&two.engine, retry.clone(), soon)
+            .await
+            .unwrap();
+        assert_eq!(accepted.state, CommandState::Pending, "nobody owns it");
+        let later = site.after(Duration::from_mins(1));
+        let answered = Engine::command(&two.engine, retry, later).await.unwrap();
+        assert_eq!(answered.id, accepted.id);
+        assert!(
+            matches!(answered.state, CommandState::Done { .. }),
+            "{answered:?}"
+        );
+        assert_eq!(settled(site, &two, id).await, Some(Status::Completed));
+        two
     });
 }

@@ -80,7 +80,9 @@ fn a_workflow_has_one_driver_also_when_its_partition_comes_back_before_the_last_
         };
         let (store, thief) = (&site.store.memory, NodeName("thief".into()));
         store.release(&[lease(1)]).await.unwrap();
-        let stolen = store.adopt_expired(&thief, Duration::from_secs(20)).await;
+        let stolen = store
+            .adopt_expired(&thief, &[], Duration::from_secs(20))
+            .await;
         assert_eq!(stolen.unwrap(), [lease(2)]);
         store.release(&[lease(2)]).await.unwrap();
         until("the pivot is attempted under the next epoch", || {

@@ -1,7 +1,9 @@
 //! What others do to a workflow: operators, senders of signals, and whoever tries what makes no sense at this moment.
 
 use engine::definition::{Phase, StepKind};
-use engine::workflow::{AfterFailure, By, Event, Failure, Record, Refusal, Resolution, Signal};
+use engine::workflow::{
+    AfterFailure, By, Direction, End, Event, Failure, Intent, Record, Refusal, Resolution, Signal,
+};
 use engine::{Epoch, Payload, Timestamp};
 use rand::RngExt as _;
 
@@ -70,6 +72,41 @@ impl Life {
         );
     }
 
+    /// The same for a record that would end the workflow, and for one that is out of its turn.
+    pub fn mischief_by_end(&mut self) {
+        let ends = [End::Completed, End::Compensated];
+        let end = ends[self.random.random_range(0..2)];
+        let event = Event::Continued { epoch: Epoch(3) };
+        let mut record = Record::new(self.state.seq + 1, Timestamp(self.now), event);
+        record.ends = Some(end);
+        let allowed = self.reference.end(&self.shape, &|_| false) == Some(end);
+        let applied = self.state.clone().apply(&record);
+        assert_eq!(applied.is_ok(), allowed, "{record:?} in {:?}", self.state);
+        record.ends = None;
+        record.seq = [0, self.state.seq, self.state.seq + 2][self.random.random_range(0..3)];
+        assert!(self.state.clone().apply(&record).is_err(), "{record:?}");
+    }
+
+    /// The same for a first attempt that a record lets begin.
+    pub fn mischief_by_intent(&mut self) {
+        let index = self.random.random_range(0..self.shape.steps.len());
+        let directions = [Direction::Forward, Direction::Backward];
+        let direction = directions[self.random.random_range(0..2)];
+        let attempt = self.random.random_range(0..3);
+        let event = Event::Continued { epoch: Epoch(3) };
+        let mut record = Record::new(self.state.seq + 1, Timestamp(self.now), event);
+        record.starts.push(Intent {
+            step: self.name(index),
+            direction,
+            attempt,
+            until: None,
+        });
+        let due = self.reference.due(&self.shape, &|_| false);
+        let allowed = attempt == 1 && due.contains(&(index, direction, 1, 0));
+        let applied = self.state.clone().apply(&record);
+        assert_eq!(applied.is_ok(), allowed, "{record:?} in {:?}", self.state);
+    }
+
     /// Someone helps a parked workflow.
     pub fn help(&mut self) {
         let event = if self.reference.is_paused() {
@@ -130,7 +167,21 @@ impl Life {
     }
 
     fn skip(&mut self) -> Event {
-        let index = self.random.random_range(0..self.shape.steps.len());
+        let steps = self
+            .shape
+            .steps
+            .iter()
+            .zip(&self.reference.facts)
+            .enumerate();
+        let stuck: Vec<usize> = steps
+            .filter(|(_, (step, facts))| facts.done.is_none() && self.reference.is_its_turn(step))
+            .map(|(index, _)| index)
+            .collect();
+        let any = self.random.random_range(0..self.shape.steps.len());
+        let index = match stuck.len() {
+            0 => any,
+            count => stuck[self.random.random_range(0..count)],
+        };
         Event::Skipped {
             step: self.name(index),
             output: self.some_output(),
@@ -260,9 +311,10 @@ impl Life {
             17 => Event::Unpaused { by },
             _ => Event::Abandoned {
                 by,
-                left: match self.random.random_bool(0.5) {
-                    true => self.reference.left(&self.shape),
-                    false => vec![step],
+                left: if self.random.random_bool(0.5) {
+                    self.reference.left(&self.shape)
+                } else {
+                    vec![step]
                 },
             },
         }

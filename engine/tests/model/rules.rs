@@ -68,7 +68,10 @@ impl Reference {
                 is_undo_open(*attempt) && *then != AfterFailure::TurnBack
             }
             Event::EffectFoundLate { .. } => self.is_back() && step.undoable && facts.attempted,
-            Event::TimerFired { .. } => facts.waiting.flatten().is_some_and(|until| until <= at),
+            Event::TimerFired { .. } => {
+                let until = facts.waiting.and_then(|waiting| waiting.until);
+                until.is_some_and(|until| until <= at)
+            }
             Event::SignalReceived(signal) => self.takes(step.kind, signal),
             Event::Resolved { resolution, .. } => {
                 !self.is_paused() && self.may_be_resolved(index, resolution)

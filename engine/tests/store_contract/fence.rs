@@ -56,7 +56,7 @@ async fn a_passed_owner_is_not_told_that_a_batch_of_the_new_one_is_its_own(fixtu
     let mut old_journal = fixture.store.open_journal(&old).await.expect("opened");
     let new = fixture
         .store
-        .adopt_expired(&NodeName("new".into()), LONG)
+        .adopt_expired(&NodeName("new".into()), &[], LONG)
         .await
         .expect("adopted");
     let position = old_journal
@@ -114,7 +114,7 @@ async fn a_former_owner_can_not_shut_the_new_one_out(fixture: Arc<Fixture>) {
     let old = fixture.lease_for("old", Duration::ZERO).await;
     let new = fixture
         .store
-        .adopt_expired(&NodeName("new".into()), LONG)
+        .adopt_expired(&NodeName("new".into()), &[], LONG)
         .await
         .expect("adopted");
     let mut journal = fixture.store.open_journal(&new[0]).await.expect("opened");

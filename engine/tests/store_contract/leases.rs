@@ -93,7 +93,7 @@ async fn a_running_lease_is_left_alone(ground: Arc<Ground>) {
     assert_ne!(first.partition, second.partition);
     let adopted = ground
         .store
-        .adopt_expired(&node("b"), LONG)
+        .adopt_expired(&node("b"), &[], LONG)
         .await
         .expect("looked");
     assert_eq!(adopted, []);
@@ -113,8 +113,8 @@ async fn an_expired_lease_is_adopted_once(ground: Arc<Ground>) {
         .expect("acquired");
     let (one, other) = (node("one"), node("other"));
     let (one, other) = tokio::join!(
-        ground.store.adopt_expired(&one, LONG),
-        ground.store.adopt_expired(&other, LONG),
+        ground.store.adopt_expired(&one, &[], LONG),
+        ground.store.adopt_expired(&other, &[], LONG),
     );
     let mut adopted = one.expect("adopted");
     adopted.extend(other.expect("adopted"));
@@ -131,7 +131,7 @@ async fn an_expired_lease_is_adopted_once(ground: Arc<Ground>) {
 
 /// How many partitions the node adopts.
 async fn adopt(ground: &Ground, name: &str) -> usize {
-    let adopted = ground.store.adopt_expired(&node(name), LONG).await;
+    let adopted = ground.store.adopt_expired(&node(name), &[], LONG).await;
     adopted.expect("adopted").len()
 }
 
@@ -173,7 +173,7 @@ async fn nodes_that_adopt_at_once_get_different_partitions(ground: Arc<Ground>) 
         assert!(rounds <= 12, "every round adopts at least one");
         let all = names
             .iter()
-            .map(|name| ground.store.adopt_expired(name, LONG));
+            .map(|name| ground.store.adopt_expired(name, &[], LONG));
         let all = futures_util::future::try_join_all(all)
             .await
             .expect("adopted");
@@ -223,7 +223,7 @@ async fn a_released_lease_can_be_taken_at_once(ground: Arc<Ground>) {
         .expect("released");
     let adopted = ground
         .store
-        .adopt_expired(&node("b"), LONG)
+        .adopt_expired(&node("b"), &[], LONG)
         .await
         .expect("adopted");
     assert_eq!(
@@ -237,7 +237,7 @@ async fn a_released_lease_can_be_taken_at_once(ground: Arc<Ground>) {
     ground.store.release(&[lease]).await.expect("released");
     let adopted = ground
         .store
-        .adopt_expired(&node("c"), LONG)
+        .adopt_expired(&node("c"), &[], LONG)
         .await
         .expect("looked");
     assert_eq!(adopted, []);
@@ -258,7 +258,7 @@ async fn renewing_extends_leases_and_names_the_lost_ones(ground: Arc<Ground>) {
     assert_eq!(
         ground
             .store
-            .adopt_expired(&node("b"), LONG)
+            .adopt_expired(&node("b"), &[], LONG)
             .await
             .expect("looked"),
         []
@@ -330,13 +330,13 @@ async fn a_sqlite_file_that_could_be_opened_has_no_other_owner() {
     drop(former);
     let present = open().await.store();
     let adopted = present
-        .adopt_expired(&node("present"), LONG)
+        .adopt_expired(&node("present"), &[], LONG)
         .await
         .expect("adopted");
     assert_eq!(adopted.len(), leases.len());
     // The present process's own leases run on.
     let adopted = present
-        .adopt_expired(&node("present"), LONG)
+        .adopt_expired(&node("present"), &[], LONG)
         .await
         .expect("looked");
     assert_eq!(adopted, []);

@@ -286,7 +286,7 @@ async fn a_take_over_waits_for_a_batch_on_its_way_and_then_succeeds() {
             .expect("committed");
         let node = engine::NodeName("b".into());
         let adopted = loop {
-            let adopted = fixture.store.adopt_expired(&node, LONG).await;
+            let adopted = fixture.store.adopt_expired(&node, &[], LONG).await;
             let adopted = adopted.expect("looked");
             if !adopted.is_empty() {
                 break adopted;

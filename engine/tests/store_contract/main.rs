@@ -7,6 +7,7 @@ mod harness;
 mod proxy;
 mod samples;
 
+mod auditing;
 mod batches;
 mod changes;
 mod connecting;
@@ -14,6 +15,7 @@ mod definitions;
 mod fence;
 mod grouping;
 mod groups;
+mod hardship;
 mod inbox;
 mod journal;
 mod leases;

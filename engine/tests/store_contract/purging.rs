@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use engine::command::Verb;
+use engine::ids::Ident;
 use engine::runtime::Timestamp;
 use engine::store::{
     Batch, CommandId, Journal, Migration, NewCommand, ParkedRow, Purged, Status, StoreError,
     Submitted, migrations,
 };
 use engine::workflow::By;
-use engine::ids::Ident;
 use engine::{PartitionId, WorkflowId};
 use sqlx::Connection as _;
 
@@ -22,6 +22,7 @@ on_all!(
     what_is_removed_takes_its_events_and_commands_along,
     nothing_open_or_unpublished_is_removed_whoever_asks,
     what_has_to_stay_is_not_in_the_way_of_what_can_go,
+    two_who_remove_the_same_remove_it_once,
     too_many_at_once_are_refused,
 );
 
@@ -303,6 +304,31 @@ async fn what_has_to_stay_is_not_in_the_way_of_what_can_go(ground: Arc<Ground>) 
         found += old.len();
     }
     assert_eq!(found, 40);
+}
+
+async fn two_who_remove_the_same_remove_it_once(ground: Arc<Ground>) {
+    let (mut journal, partition) = begin(&ground).await;
+    let workflows: Vec<_> = (0..200).map(|number| Old { number, ..OLD }).collect();
+    write(&mut journal, partition, &workflows).await;
+    let all: Vec<_> = (0..200).map(|number| id(partition, number)).collect();
+    // In opposite orders, and not quite the same.
+    let one = idents(&all[..150]);
+    let mut other = idents(&all[50..]);
+    other.reverse();
+    let (one, other) = tokio::join!(ground.store.purge(&one), ground.store.purge(&other));
+    let mut removed = Purged::default();
+    // Who loses a race for locks has removed nothing, and tries again.
+    for purged in [one, other, ground.store.purge(&idents(&all)).await] {
+        match purged {
+            Ok(purged) => {
+                removed.workflows += purged.workflows;
+                removed.events += purged.events;
+            }
+            Err(StoreError::Unavailable { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!((removed.workflows, removed.events), (200, 400));
 }
 
 async fn too_many_at_once_are_refused(ground: Arc<Ground>) {

@@ -63,6 +63,7 @@ fn open_row(head: &Head) -> OpenRow {
     OpenRow {
         ident,
         status,
+        version: head.definition.version,
         wake_at: head.wake_at,
         cursor: OpenCursor {
             status,

@@ -55,7 +55,7 @@ async fn a_retired_partition_is_left_alone_until_one_is_needed(ground: Arc<Groun
     assert!(retire(&ground, &two[1]).await);
     let retired = row(&ground, &two[1]).await;
     assert!(retired.retired && retired.lease_left_us <= 0, "{retired:?}");
-    let adopted = ground.store.adopt_expired(&node("b"), LONG).await;
+    let adopted = ground.store.adopt_expired(&node("b"), &[], LONG).await;
     assert_eq!(adopted.expect("looked"), []);
     // Its last owner has no right to it either, as long as one is enough.
     let one = acquire("a", 1).await;

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
-use engine::runtime::{Clock, SeededEntropy, Spawner};
+use engine::runtime::{Clock, SeededEntropy, Spawner, SystemClock};
 use engine::{Runtime, Timestamp};
 use futures_util::future::BoxFuture;
 use tokio::task::JoinSet;
@@ -46,6 +46,15 @@ impl Tasks {
         Runtime::new(
             Arc::new(clock.clone()),
             Arc::new(SeededEntropy::new(seed)),
+            Arc::new(self.clone()),
+        )
+    }
+
+    /// A runtime whose tasks these are, by the system's clock.
+    pub fn real_runtime(&self) -> Runtime {
+        Runtime::new(
+            Arc::new(SystemClock),
+            Arc::new(SeededEntropy::new(7)),
             Arc::new(self.clone()),
         )
     }

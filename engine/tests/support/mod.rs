@@ -209,12 +209,20 @@ impl Harness {
     }
 
     pub async fn open(&self) -> Engine {
+        self.open_as(&self.settings.node.0).await
+    }
+
+    /// A node of this name, beside whatever other nodes there are.
+    pub async fn open_as(&self, node: &str) -> Engine {
         Engine::open(Parts {
             runtime: self.runtime.clone(),
             store: Arc::new(self.store.clone()),
             bus: self.bus.clone(),
             definitions: vec![self.definition.clone()],
-            settings: self.settings.clone(),
+            settings: Settings {
+                node: NodeName(node.into()),
+                ..self.settings.clone()
+            },
         })
         .await
         .unwrap()

@@ -55,9 +55,7 @@ async fn a_workflow_that_nobody_drives_is_driven() {
     let node = house.open("a", &[1]).await;
     let id = house.waiting(&node, "k").await;
     finds(&node, &[]).await;
-    house
-        .memory
-        .spoil(id, |head| head.status = Status::Running);
+    house.memory.spoil(id, |head| head.status = Status::Running);
     finds(&node, &[OrphanKind::Undriven]).await;
     house.becomes(id, Status::Waiting).await;
     finds(&node, &[]).await;
@@ -82,7 +80,10 @@ async fn a_workflow_whose_timer_was_missed_is_woken() {
     let node = house.open("a", &[1]).await;
     house.memory.spoil(id, |head| *head = row.clone());
     let due = row.wake_at.unwrap();
-    house.runtime.sleep_until(due.after(Duration::from_secs(9))).await;
+    house
+        .runtime
+        .sleep_until(due.after(Duration::from_secs(9)))
+        .await;
     finds(&node, &[]).await;
     house.runtime.sleep(Duration::from_secs(2)).await;
     assert_eq!(house.head(id).status, Status::Waiting);
@@ -147,9 +148,7 @@ async fn an_open_row_of_a_workflow_that_has_ended_is_closed() {
     let id = house.sleeping(&node, "k").await;
     house.becomes(id, Status::Completed).await;
     out_of_memory(&node).await;
-    house
-        .memory
-        .spoil(id, |head| head.status = Status::Running);
+    house.memory.spoil(id, |head| head.status = Status::Running);
     finds(&node, &[OrphanKind::Undriven]).await;
     house.becomes(id, Status::Completed).await;
     finds(&node, &[]).await;
@@ -178,17 +177,13 @@ async fn an_orphan_that_lasts_is_counted_once() {
     let node = house.open("a", &[1]).await;
     let id = house.waiting(&node, "k").await;
     for _ in 0..3 {
-        house
-            .memory
-            .spoil(id, |head| head.status = Status::Running);
+        house.memory.spoil(id, |head| head.status = Status::Running);
         finds(&node, &[OrphanKind::Undriven]).await;
         out_of_memory(&node).await;
     }
     assert_eq!(node.engine.audit().orphans_total, 1);
     finds(&node, &[]).await;
-    house
-        .memory
-        .spoil(id, |head| head.status = Status::Running);
+    house.memory.spoil(id, |head| head.status = Status::Running);
     let report = finds(&node, &[OrphanKind::Undriven]).await;
     assert_eq!((report.orphans_total, report.healed_total), (2, 2));
 }
@@ -216,7 +211,10 @@ async fn what_only_the_journal_tells_is_looked_at_in_turns() {
     }
     assert!(found >= 700);
     assert_eq!(node.engine.audit().orphans_total, 700);
-    assert!(ids.iter().all(|id| house.head(*id).status == Status::Waiting));
+    assert!(
+        ids.iter()
+            .all(|id| house.head(*id).status == Status::Waiting)
+    );
     let parts = ids.iter().filter(|id| id.partition() == PartitionId(1));
     assert!(parts.count() > 250, "more than one turn");
 }
@@ -227,7 +225,7 @@ async fn a_busy_node_has_no_orphans_in_many_passes() {
     house.settings.audit_every = Duration::from_millis(700);
     let node = house.open("a", &[1]).await;
     let mut looked_at = 0;
-    for round in 0..60 {
+    for round in 0..40 {
         let moods = [
             Script::Done,
             Script::Unknown,
@@ -254,7 +252,7 @@ async fn a_busy_node_has_no_orphans_in_many_passes() {
             };
             let _told = node.engine.tell(head.id, verb, "ann", "a test").await;
         }
-        house.runtime.sleep(3 * MINUTE).await;
+        house.runtime.sleep(Duration::from_secs(20)).await;
         looked_at += node.engine.audit_now().await.unwrap().looked_at;
         node.check();
     }

@@ -134,7 +134,10 @@ async fn a_batch_without_a_filter_and_other_nonsense_is_refused() {
     wrong.push(request(" ", waiting_ones(), Verb::Retry));
     for batch in wrong {
         let refused = node.engine.start_batch(batch).await;
-        assert!(matches!(refused, Err(BatchError::Invalid(_))), "{refused:?}");
+        assert!(
+            matches!(refused, Err(BatchError::Invalid(_))),
+            "{refused:?}"
+        );
     }
     assert_eq!(node.engine.batches(None, 10).await.unwrap(), []);
 }
@@ -181,7 +184,8 @@ async fn a_preview_counts_and_shows_what_would_happen_and_writes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_workflow_that_does_not_fit_refuses_with_the_reason_and_those_that_have_ended_are_left_alone() {
+async fn a_workflow_that_does_not_fit_refuses_with_the_reason_and_those_that_have_ended_are_left_alone()
+ {
     let house = House::new();
     let node = house.open("a", &[1]).await;
     let stuck = parked(&house, &node, 3).await;
@@ -231,7 +235,10 @@ async fn only_those_that_matched_when_the_batch_came_by_are_told() {
     let told: Vec<_> = node.engine.batch_commands(row.id, None, 100).await.unwrap();
     let told: Vec<_> = told.iter().map(|row| row.command.workflow).collect();
     assert!(!told.contains(&late));
-    assert!(!told.contains(&ids[0]) || progress.done == 30, "it waits for an hour now");
+    assert!(
+        !told.contains(&ids[0]) || progress.done == 30,
+        "it rests now"
+    );
 }
 
 #[tokio::test(start_paused = true)]

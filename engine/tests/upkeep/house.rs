@@ -116,7 +116,7 @@ impl House {
         id
     }
 
-    /// A workflow that has left memory, to wait for an hour.
+    /// A workflow that has left memory, to rest for two minutes.
     pub async fn sleeping(&self, node: &Node, key: &str) -> WorkflowId {
         let id = self.waiting(node, key).await;
         self.go(node, id).await;
@@ -187,7 +187,7 @@ pub fn start(key: &str) -> Start {
     }
 }
 
-/// `book`, then `go` (a signal, for as long as it takes), then `pay` (the pivot), then `rest` (an hour), then `send`. The steps of
+/// `book`, then `go` (a signal, for as long as it takes), then `pay` (the pivot), then `rest` (two minutes), then `send`. The steps of
 /// every version but the first have its number in their names.
 pub fn trip(world: &World, version: u32) -> Arc<Definition> {
     let names = match version {
@@ -206,7 +206,7 @@ pub fn trip(world: &World, version: u32) -> Arc<Definition> {
     saga.order(&booked, &told);
     let paying = saga.without_compensation(Said, &told, "it only reads");
     let (mut saga, paid) = saga.pivot(pay, &paying);
-    let rested = saga.sleep_until("rest", &paid, |_, now| now.after(60 * MINUTE));
+    let rested = saga.sleep_until("rest", &paid, |_, now| now.after(2 * MINUTE));
     let sent = saga.retriable(send, &paid);
     saga.order(&rested, &sent);
     Arc::new(saga.finish(&sent).unwrap())

@@ -15,7 +15,7 @@ use engine::{Started, WorkflowId};
 
 use crate::house::{House, MINUTE, Node, start};
 
-const DAY: Duration = Duration::from_hours(24);
+const KEPT: Duration = Duration::from_mins(10);
 
 /// An archive in memory that fails when it is told to.
 #[derive(Debug, Default)]
@@ -59,7 +59,7 @@ impl EventBus for Bus {
 fn house() -> (House, Arc<Shelf>) {
     let mut house = House::new();
     let shelf = Arc::<Shelf>::default();
-    house.settings.retention = Some(DAY);
+    house.settings.retention = Some(KEPT);
     house.settings.archive = Some(shelf.clone());
     (house, shelf)
 }
@@ -71,14 +71,18 @@ async fn completed(house: &House, node: &Node, key: &str) -> WorkflowId {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_workflow_is_removed_when_it_has_been_at_its_end_for_long_enough_and_its_key_is_free_then() {
+async fn a_workflow_is_removed_when_it_has_been_at_its_end_for_long_enough_and_its_key_is_free_then()
+ {
     let (house, shelf) = house();
     let node = house.open("a", &[1]).await;
     let id = completed(&house, &node, "k").await;
     let open = house.waiting(&node, "open").await;
     let ended_at = house.head(id).updated_at;
     let records = house.store.records(id, 0, 100).await.unwrap().len();
-    house.runtime.sleep_until(ended_at.after(DAY - MINUTE)).await;
+    house
+        .runtime
+        .sleep_until(ended_at.after(KEPT - MINUTE))
+        .await;
     let again = node.engine.start(start("k")).await.unwrap();
     assert!(matches!(again, Started::Existing(view) if view.id == id));
     house.runtime.sleep(3 * MINUTE).await;
@@ -104,11 +108,13 @@ async fn many_old_workflows_are_removed_a_few_at_a_time() {
     for id in &ids {
         house.send_go(&node, *id).await;
     }
-    house.runtime.sleep(2 * DAY).await;
+    house.runtime.sleep(2 * KEPT).await;
     node.kill();
-    house.settings.retention = Some(DAY);
+    house.settings.retention = Some(KEPT);
     let node = house.open("a", &[1]).await;
-    house.until("all are removed", |house| house.memory.workflows() == 0).await;
+    house
+        .until("all are removed", |house| house.memory.workflows() == 0)
+        .await;
     assert_eq!(shelf.kept.lock().unwrap().len(), 450);
     assert_eq!(node.engine.counters().purged, 450);
     assert_eq!(house.memory.events().len(), 0);
@@ -120,7 +126,7 @@ async fn nothing_is_removed_that_was_not_exported() {
     shelf.full.store(true, Ordering::Relaxed);
     let node = house.open("a", &[1]).await;
     let id = completed(&house, &node, "k").await;
-    house.runtime.sleep(2 * DAY).await;
+    house.runtime.sleep(2 * KEPT).await;
     assert_eq!(house.head(id).status, Status::Completed);
     shelf.full.store(false, Ordering::Relaxed);
     house.runtime.sleep(MINUTE).await;
@@ -137,7 +143,7 @@ async fn nothing_is_removed_whose_events_are_not_published() {
     let id = house.sleeping(&node, "k").await;
     bus.down.store(true, Ordering::Relaxed);
     house.becomes(id, Status::Completed).await;
-    house.runtime.sleep(2 * DAY).await;
+    house.runtime.sleep(2 * KEPT).await;
     assert_eq!(house.head(id).status, Status::Completed);
     assert_eq!(*shelf.kept.lock().unwrap(), []);
     bus.down.store(false, Ordering::Relaxed);
@@ -152,7 +158,7 @@ async fn without_a_retention_nothing_is_removed() {
     house.settings.retention = None;
     let node = house.open("a", &[1]).await;
     let id = completed(&house, &node, "k").await;
-    house.runtime.sleep(30 * DAY).await;
+    house.runtime.sleep(3 * KEPT).await;
     assert_eq!(house.head(id).status, Status::Completed);
     assert_eq!(*shelf.kept.lock().unwrap(), []);
 }
@@ -163,7 +169,7 @@ async fn one_of_several_nodes_removes() {
     let first = house.open("a", &[1]).await;
     let second = house.open("b", &[1]).await;
     completed(&house, &second, "k").await;
-    house.runtime.sleep(2 * DAY).await;
+    house.runtime.sleep(2 * KEPT).await;
     assert_eq!(shelf.kept.lock().unwrap().len(), 1);
     assert_eq!(first.engine.counters().purged, 1);
     assert_eq!(second.engine.counters().purged, 0);
@@ -191,12 +197,19 @@ async fn an_archive_file_has_a_line_a_workflow_and_none_that_a_crash_cut_short()
         created_at: engine::Timestamp(1),
         updated_at: engine::Timestamp(2),
     };
-    let mut record = Record::new(1, engine::Timestamp(2), engine::workflow::Event::DeadlinePassed);
+    let mut record = Record::new(
+        1,
+        engine::Timestamp(2),
+        engine::workflow::Event::DeadlinePassed,
+    );
     record.ends = Some(End::Completed);
     let workflow = (head.clone(), vec![record.clone()]);
     for lines in 1..=2 {
         let archive = JsonLinesArchive::open(&path).unwrap();
-        archive.export(std::slice::from_ref(&workflow)).await.unwrap();
+        archive
+            .export(std::slice::from_ref(&workflow))
+            .await
+            .unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), lines, "{text}");
         let mut torn = fs::OpenOptions::new().append(true).open(&path).unwrap();

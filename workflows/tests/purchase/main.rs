@@ -18,4 +18,5 @@ mod reserving;
 mod catalogue;
 mod invariants;
 mod keeper;
+mod kit;
 mod sagas;

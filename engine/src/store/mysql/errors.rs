@@ -16,9 +16,10 @@ pub(super) fn number(error: &dyn DatabaseError) -> u16 {
 pub(super) fn classify(error: &dyn DatabaseError) -> ErrorKind {
     match number(error) {
         1048 => ErrorKind::NullRefused,
-        // Duplicate key; CHECK (MySQL, then MariaDB); wrong or too long values; out of range.
-        1022 | 1062 | 1169 | 1586 | 3819 | 4025 | 1264 | 1265 | 1292 | 1366 | 1367 | 1406
-        | 1690 | 3140 => ErrorKind::Refused,
+        // Duplicate key; CHECK (MySQL, then MariaDB); wrong or too long values; out of range; too few rows matched (see
+        // `Dialect::must_have_matched`).
+        1242 | 1022 | 1062 | 1169 | 1586 | 3819 | 4025 | 1264 | 1265 | 1292 | 1366 | 1367
+        | 1406 | 1690 | 3140 => ErrorKind::Refused,
         // Lock time-out, dead-lock, a read that meets a newer row (MariaDB), NOWAIT.
         1205 | 1213 | 1020 | 3572 => ErrorKind::Contended,
         // Shutdown, killed, interrupted, too many connections, broken network, idle for too long, read-only after a

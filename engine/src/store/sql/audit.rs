@@ -31,7 +31,7 @@ pub(crate) async fn reopen(
         .sql("opened = opened");
     text.sql(";\nINSERT INTO partitions (id, owner, epoch, lease_until_us, retired) SELECT ");
     text.number(id)
-        .sql(", '', epoch + 1000, 0, 0 FROM journals WHERE partition_id = ")
+        .sql(", '', epoch + 1000000, 0, 0 FROM journals WHERE partition_id = ")
         .number(id)
         .sql(unless_known)
         .sql("retired = 0");

@@ -18,6 +18,35 @@ impl Dialect {
         }
     }
 
+    /// Fails unless the statement right before it has matched so many rows. `None` where the client is to count them: SQLite
+    /// is in this very process.
+    pub(crate) fn must_have_matched(self, rows: u64) -> Option<String> {
+        match self {
+            // The sub-select is asked only when the count is wrong, and fails because it gives two rows.
+            Self::MySql => Some(format!(
+                "SELECT IF(ROW_COUNT() = {rows}, 1, (SELECT 1 UNION SELECT 2))"
+            )),
+            Self::Sqlite => None,
+        }
+    }
+
+    /// Makes the server give up a client that keeps a transaction open and says nothing for 2 s: one that was stopped in the
+    /// middle holds its locks, and with them up a take-over. SQLite has no other client.
+    pub(crate) const fn impatient(self) -> Option<&'static str> {
+        match self {
+            Self::MySql => Some("SET SESSION wait_timeout = 2"),
+            Self::Sqlite => None,
+        }
+    }
+
+    /// The end of that: the wait of a session in its pool.
+    pub(crate) const fn patient(self) -> Option<&'static str> {
+        match self {
+            Self::MySql => Some("SET SESSION wait_timeout = 30"),
+            Self::Sqlite => None,
+        }
+    }
+
     /// The database's own clock, in microseconds since the epoch. Sessions are set to UTC.
     pub(crate) const fn now_us(self) -> &'static str {
         match self {
@@ -47,6 +76,14 @@ impl Dialect {
         match self {
             Self::MySql => (" FORCE INDEX (", ")"),
             Self::Sqlite => (" INDEXED BY ", ""),
+        }
+    }
+
+    /// Opens a SELECT that has an order and a limit of its own in a UNION; `)` closes it.
+    pub(crate) const fn limited(self) -> &'static str {
+        match self {
+            Self::MySql => "(",
+            Self::Sqlite => "SELECT * FROM (",
         }
     }
 

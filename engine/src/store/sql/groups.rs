@@ -11,6 +11,9 @@ use crate::store::{ErrorGroup, StoreError};
 
 const GROUPING: &str = "grouping what is parked";
 
+const INDEX: &str = "parked_by_error";
+/// Its columns before the instant: what a group has in common.
+const COLUMNS: usize = 4;
 /// So many entries are read in one stretch.
 const STRETCH: u64 = 5_000;
 /// A group is counted up to this number.
@@ -26,7 +29,7 @@ pub(crate) async fn error_groups(
     let mut groups = Vec::new();
     let mut read = 0;
     // Ranges of the index that follow each other, the next one last.
-    let mut ranges = vec![Range::All];
+    let mut ranges = vec![Range::default()];
     while let Some(range) = ranges.pop()
         && read < ENTRIES_MAX
     {
@@ -68,60 +71,37 @@ impl Reason {
     }
 }
 
-/// A range of the index: each is one to the database, too, which no planner can get wrong.
-#[derive(Debug)]
-enum Range {
-    All,
-    /// The other messages of its step.
-    Message(Reason),
-    /// The other steps of its definition.
-    Step(Reason),
-    /// The other definitions of its class.
-    Definition(Reason),
-    /// The other classes.
-    Class(Reason),
+/// A range of the index: to the database, too, so that no planner can get it wrong.
+#[derive(Debug, Default)]
+struct Range {
+    /// Behind this reason: the first `held` columns are the same, and the next one is greater. Everything, if it is absent.
+    behind: Option<Reason>,
+    held: usize,
 }
 
 /// What is left to be read once a range was read up to this group: the rest of the range, then what followed it.
 fn ranges_behind(mut later: Vec<Range>, range: &Range, group: &ErrorGroup) -> Vec<Range> {
-    let all = [
-        Range::Class as fn(Reason) -> Range,
-        Range::Definition,
-        Range::Step,
-        Range::Message,
-    ];
-    // Only those ranges that lie within the one that was being read.
-    let within = match range {
-        Range::All => 0,
-        Range::Class(_) => 0,
-        Range::Definition(_) => 1,
-        Range::Step(_) => 2,
-        Range::Message(_) => 3,
-    };
-    later.extend(all[within..].iter().map(|range| range(Reason::of(group))));
+    let rest = (range.held..COLUMNS).map(|held| Range {
+        behind: Some(Reason::of(group)),
+        held,
+    });
+    later.extend(rest);
     later
 }
 
 impl Range {
     fn write(&self, text: &mut SqlText) {
-        let (reason, held) = match self {
-            Self::All => {
-                text.sql(" WHERE class >= ").text("");
-                return;
-            }
-            Self::Class(reason) => (reason, 0),
-            Self::Definition(reason) => (reason, 1),
-            Self::Step(reason) => (reason, 2),
-            Self::Message(reason) => (reason, 3),
+        let Some(reason) = &self.behind else {
+            return;
         };
-        condition(text, reason, held);
-        let (column, value) = columns(reason)[held];
-        text.sql(if held > 0 { " AND " } else { " WHERE " });
+        condition(text, reason, self.held);
+        let (column, value) = columns(reason)[self.held];
+        text.sql(if self.held > 0 { " AND " } else { " WHERE " });
         text.sql(column).sql(" > ").text(value);
     }
 }
 
-const fn columns(reason: &Reason) -> [(&'static str, &String); 4] {
+const fn columns(reason: &Reason) -> [(&'static str, &String); COLUMNS] {
     [
         ("class", &reason.class),
         ("definition", &reason.definition),
@@ -145,7 +125,7 @@ async fn stretch(database: &SqlDatabase, range: &Range) -> Result<Vec<ErrorGroup
         "SELECT class, definition, step, message, COUNT(*), MIN(since_us), MAX(since_us) FROM (",
     );
     text.sql("SELECT class, definition, step, message, since_us FROM parked");
-    by_index(&mut text, "parked_by_error");
+    by_index(&mut text, INDEX);
     range.write(&mut text);
     text.sql(" ORDER BY class, definition, step, message, since_us LIMIT ");
     text.number(STRETCH).sql(") AS stretch");
@@ -173,12 +153,14 @@ fn group(row: &Row) -> Result<ErrorGroup, StoreError> {
 async fn complete(database: &SqlDatabase, group: &mut ErrorGroup) -> Result<(), StoreError> {
     let reason = Reason::of(group);
     let mut text = SqlText::new(database.dialect());
-    text.sql("SELECT COUNT(*), (SELECT MAX(since_us) FROM parked");
-    by_index(&mut text, "parked_by_error");
-    condition(&mut text, &reason, 4);
+    // Not by MAX, for which an optimiser may read them all.
+    text.sql("SELECT COUNT(*), (SELECT since_us FROM parked");
+    by_index(&mut text, INDEX);
+    condition(&mut text, &reason, COLUMNS);
+    text.sql(" ORDER BY since_us DESC LIMIT 1");
     text.sql(") FROM (SELECT since_us FROM parked");
-    by_index(&mut text, "parked_by_error");
-    condition(&mut text, &reason, 4);
+    by_index(&mut text, INDEX);
+    condition(&mut text, &reason, COLUMNS);
     text.sql(" ORDER BY since_us LIMIT ").number(COUNT_MAX);
     text.sql(") AS counted");
     for row in rows(database, GROUPING, text).await? {

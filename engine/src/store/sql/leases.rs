@@ -70,6 +70,7 @@ pub(crate) async fn acquire(
 pub(crate) async fn adopt_expired(
     database: &SqlDatabase,
     node: &NodeName,
+    but: &[PartitionId],
     lease: Duration,
 ) -> Result<Vec<Lease>, StoreError> {
     database.end_former_leases(ADOPTING).await?;
@@ -77,7 +78,7 @@ pub(crate) async fn adopt_expired(
     let in_use = || known.iter().filter(|partition| !partition.retired);
     let live = in_use().filter(|partition| !partition.expired);
     let live = live.map(|partition| partition.owner.as_str());
-    let expired = in_use().filter(|partition| partition.expired);
+    let expired = in_use().filter(|partition| partition.expired && !but.contains(&partition.id));
     let mut adopted = Vec::new();
     for partition in share(node, live, expired.collect()) {
         adopted.extend(take(database, ADOPTING, node, partition, lease).await?);

@@ -22,8 +22,6 @@ const COUNTING: &str = "counting workflows";
 const LIMIT_MAX: u16 = 500;
 /// So many entries of an index are looked through in one call, when some of them may not pass the other filters.
 const ENTRIES_MAX: usize = 2_000;
-/// So many entries are read for all pairs of status and definition together, unless there are more pairs.
-const ENTRIES_OF_PAIRS_MAX: usize = 20_000;
 /// So many rows are read at a time.
 const ROWS_PER_READ: usize = 500;
 
@@ -124,7 +122,6 @@ async fn window(
                 None => definitions(database, LISTING, &statuses).await?,
             };
             let pairs = window::pairs(&statuses, &names);
-            let each = each.min((ENTRIES_OF_PAIRS_MAX / pairs.len().max(1)).max(1));
             window::read(database, LISTING, BY_STATUS, &pairs, &span, each).await
         }
     }

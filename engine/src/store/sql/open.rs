@@ -117,7 +117,7 @@ async fn open_ranges(
     for (index, range) in ranges.iter().enumerate() {
         text.sql(if index > 0 { ";\n" } else { "" });
         text.sql(
-            "SELECT status, definition, created_us, ident, wake_us, partition_id FROM workflows",
+            "SELECT status, definition, created_us, ident, wake_us, partition_id, version FROM workflows",
         );
         text.sql(database.dialect().by_status_index())
             .sql(" WHERE ");
@@ -142,6 +142,7 @@ fn open_row(row: &Row) -> Result<(PartitionId, OpenRow), StoreError> {
     let open = OpenRow {
         ident: cursor.ident,
         status: cursor.status,
+        version: unsigned(row, 6)?,
         wake_at: row.optional_integer(4)?.map(Timestamp),
         cursor,
     };

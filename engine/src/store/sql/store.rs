@@ -43,9 +43,10 @@ impl Store for SqlStore {
     async fn adopt_expired(
         &self,
         node: &NodeName,
+        but: &[PartitionId],
         lease: Duration,
     ) -> Result<Vec<Lease>, StoreError> {
-        leases::adopt_expired(&self.database, node, lease).await
+        leases::adopt_expired(&self.database, node, but, lease).await
     }
 
     async fn retire(&self, lease: &Lease) -> Result<bool, StoreError> {

@@ -1,5 +1,8 @@
 //! One transaction from BEGIN to COMMIT: in one round trip where the database refuses by itself whatever must be refused,
-//! in two where matched rows are to be counted first. Says for every failure whether it may have happened.
+//! in more where matched rows are to be counted here or the text is too long. Says for every failure whether it may have
+//! happened. A client that is stopped between two round trips keeps its locks: one round trip leaves no such moment.
+
+use std::borrow::Cow;
 
 use super::dialect::Dialect;
 use super::driver::{Connection, DriverError, ErrorKind, Outcome, RunError};
@@ -78,16 +81,51 @@ pub(crate) async fn transact(
             error,
         });
     }
-    Transaction { connection, means }.run(statements).await
+    let pieces = pieces(means.dialect, statements);
+    let transaction = Transaction {
+        connection,
+        means,
+        is_long: false,
+    };
+    transaction.run(&pieces).await
+}
+
+/// A statement as it is sent: the database counts itself what is matched, where it can.
+struct Piece<'a> {
+    text: Cow<'a, str>,
+    part: Part,
+    matched: Option<u64>,
+}
+
+fn pieces(dialect: Dialect, statements: &[Statement]) -> Vec<Piece<'_>> {
+    let mut pieces = Vec::with_capacity(statements.len());
+    for statement in statements {
+        let part = statement.part;
+        let counted = statement.matched;
+        let guard = counted.and_then(|rows| dialect.must_have_matched(rows));
+        pieces.push(Piece {
+            text: Cow::Borrowed(&statement.text),
+            part,
+            matched: counted.filter(|_| guard.is_none()),
+        });
+        pieces.extend(guard.map(|text| Piece {
+            text: Cow::Owned(text),
+            part,
+            matched: None,
+        }));
+    }
+    pieces
 }
 
 struct Transaction {
     connection: Box<dyn Connection>,
     means: Means,
+    /// It takes more than one round trip: the server was told not to wait long for the next one.
+    is_long: bool,
 }
 
 impl Transaction {
-    async fn run(mut self, statements: &[Statement]) -> Result<(), Failure> {
+    async fn run(mut self, statements: &[Piece<'_>]) -> Result<(), Failure> {
         let counts = statements
             .iter()
             .any(|statement| statement.matched.is_some());
@@ -98,13 +136,18 @@ impl Transaction {
             let trip = &statements[sent..sent + take];
             sent += take;
             let commits = sent == statements.len() && !counts;
-            let text = self.text(first, trip, commits);
+            self.is_long |= !commits;
+            let opening = self.opening(first);
+            let closing = self.closing(commits);
+            let text = text(&opening, trip, &closing);
             let outcomes = match self.connection.run(self.means.doing, text).await {
                 Ok(outcomes) => outcomes,
-                Err(error) => return Err(self.failed(error, first, trip, commits).await),
+                Err(error) => {
+                    return Err(self.failed(error, opening.len(), trip, commits).await);
+                }
             };
-            let of_ours = outcomes.get(usize::from(first)..).unwrap_or_default();
-            if of_ours.len() != trip.len() + usize::from(commits) {
+            let of_ours = outcomes.get(opening.len()..).unwrap_or_default();
+            if of_ours.len() != trip.len() + closing.len() {
                 let error = DriverError::new(ErrorKind::Unavailable, "a reply is missing");
                 return Err(if commits {
                     Failure::Lost(error)
@@ -126,7 +169,7 @@ impl Transaction {
     }
 
     /// How many of these statements fit in one round trip: at least one.
-    fn fitting(&self, statements: &[Statement]) -> usize {
+    fn fitting(&self, statements: &[Piece<'_>]) -> usize {
         let mut bytes = 0;
         statements
             .iter()
@@ -138,32 +181,26 @@ impl Transaction {
             .count()
     }
 
-    fn text(&self, begins: bool, statements: &[Statement], commits: bool) -> String {
-        let bytes: usize = statements
-            .iter()
-            .map(|statement| statement.text.len() + 2)
-            .sum();
-        let mut text = String::with_capacity(bytes + 64);
-        let begin = begins.then(|| self.means.dialect.begin());
-        let texts = statements.iter().map(|statement| statement.text.as_str());
-        for part in begin
-            .into_iter()
-            .chain(texts)
-            .chain(commits.then_some("COMMIT"))
-        {
-            if !text.is_empty() {
-                text.push_str(";\n");
-            }
-            text.push_str(part);
-        }
-        text
+    /// What the first round trip begins with.
+    fn opening(&self, first: bool) -> Vec<&'static str> {
+        let dialect = self.means.dialect;
+        let impatient = dialect.impatient().filter(|_| self.is_long);
+        let begin = impatient.into_iter().chain([dialect.begin()]);
+        begin.filter(|_| first).collect()
+    }
+
+    /// What the last one ends with.
+    fn closing(&self, commits: bool) -> Vec<&'static str> {
+        let patient = self.means.dialect.patient().filter(|_| self.is_long);
+        let commit = ["COMMIT"].into_iter().chain(patient);
+        commit.filter(|_| commits).collect()
     }
 
     async fn failed(
         self,
         RunError { completed, error }: RunError,
-        begins: bool,
-        trip: &[Statement],
+        opening: usize,
+        trip: &[Piece<'_>],
         commits: bool,
     ) -> Failure {
         if error.kind == ErrorKind::Unavailable {
@@ -173,8 +210,8 @@ impl Transaction {
                 Failure::Unavailable(error)
             };
         }
-        match completed.checked_sub(usize::from(begins)) {
-            // BEGIN itself.
+        match completed.checked_sub(opening) {
+            // BEGIN itself, or what goes before it.
             None => self.roll_back(Part::Fence, error).await,
             Some(index) => match trip.get(index) {
                 Some(statement) => self.roll_back(statement.part, error).await,
@@ -185,29 +222,43 @@ impl Transaction {
     }
 
     async fn roll_back(mut self, part: Part, error: DriverError) -> Failure {
-        if self
-            .connection
-            .run(self.means.doing, "ROLLBACK".to_owned())
-            .await
-            .is_ok()
-        {
+        let patient = self.means.dialect.patient().filter(|_| self.is_long);
+        let end: Vec<_> = ["ROLLBACK"].into_iter().chain(patient).collect();
+        let end = text(&end, &[], &[]);
+        if self.connection.run(self.means.doing, end).await.is_ok() {
             self.connection.release();
         }
         Failure::Refused { part, error }
     }
 
     async fn commit(&mut self) -> Result<(), Failure> {
-        let committed = self
-            .connection
-            .run(self.means.doing, "COMMIT".to_owned())
-            .await;
+        let commit = text(&self.closing(true), &[], &[]);
+        let committed = self.connection.run(self.means.doing, commit).await;
         committed
             .map(|_| ())
             .map_err(|error| Failure::Lost(error.error))
     }
 }
 
-fn mismatch(statements: &[Statement], outcomes: &[Outcome]) -> Option<(Part, DriverError)> {
+/// One round trip.
+fn text(opening: &[&str], statements: &[Piece<'_>], closing: &[&str]) -> String {
+    let bytes: usize = statements
+        .iter()
+        .map(|statement| statement.text.len() + 2)
+        .sum();
+    let mut text = String::with_capacity(bytes + 128);
+    let statements = statements.iter().map(|statement| statement.text.as_ref());
+    let opening = opening.iter().copied();
+    for part in opening.chain(statements).chain(closing.iter().copied()) {
+        if !text.is_empty() {
+            text.push_str(";\n");
+        }
+        text.push_str(part);
+    }
+    text
+}
+
+fn mismatch(statements: &[Piece<'_>], outcomes: &[Outcome]) -> Option<(Part, DriverError)> {
     statements
         .iter()
         .zip(outcomes)

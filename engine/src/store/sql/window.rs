@@ -13,6 +13,8 @@ use crate::store::{ListCursor, Status, StoreError};
 
 /// A store knows at most so many definitions; to find one more costs a round trip.
 const DEFINITIONS_MAX: usize = 1_000;
+/// So many entries are read of all parts together, or one of each.
+const ENTRIES_MAX: usize = 20_000;
 /// So many parts are read in one statement.
 const PARTS_PER_STATEMENT: usize = 32 * Status::ALL.len();
 
@@ -102,7 +104,7 @@ pub(crate) struct Window {
 }
 
 /// Reads the first entries of the span in each part of the index, a part being what its fixed columns hold, and merges
-/// them: at most `each` are read of a part.
+/// them: at most `each` are read of a part, and fewer where there are many parts.
 ///
 /// A statement is one snapshot: a workflow whose status changes while the parts of all its statuses are read is seen in one
 /// of them, because they stand in one statement.
@@ -114,19 +116,21 @@ pub(crate) async fn read(
     span: &Span,
     each: usize,
 ) -> Result<Window, StoreError> {
+    let each = each.min((ENTRIES_MAX / parts.len().max(1)).max(1));
     let mut merged = Merged::new(span.order);
     for parts in parts.chunks(PARTS_PER_STATEMENT) {
+        let ranges: Vec<Range<'_>> = parts.iter().flat_map(|part| ranges(part, span)).collect();
         let mut text = SqlText::new(database.dialect());
-        for (number, part) in (0_u32..).zip(parts) {
+        for (number, range) in (0_u32..).zip(&ranges) {
             text.sql(if number > 0 { "\nUNION ALL " } else { "" });
-            entries(&mut text, number, index, part, span, each);
+            range.write(&mut text, number, index, span.order, each);
         }
-        let mut read = vec![Vec::new(); parts.len()];
+        let mut read = vec![Vec::new(); ranges.len()];
         for row in rows(database, doing, text).await? {
             let number = usize::try_from(row.integer(0)?).unwrap_or(usize::MAX);
             let entries = read
                 .get_mut(number)
-                .ok_or_else(|| row.wrong(0, "is the number of no part"))?;
+                .ok_or_else(|| row.wrong(0, "is the number of no range"))?;
             entries.push(ListCursor {
                 created_at: Timestamp(row.integer(1)?),
                 ident: fixed(&row, 2)?,
@@ -139,51 +143,78 @@ pub(crate) async fn read(
     Ok(merged.finish())
 }
 
-fn entries(
-    text: &mut SqlText,
-    number: u32,
-    index: Index,
-    part: &[&str],
-    span: &Span,
-    limit: usize,
-) {
-    text.sql("SELECT ").number(number);
-    text.sql(" AS part, created_us, ident FROM (SELECT created_us, ident FROM ");
-    text.sql(index.table);
-    by_index(text, index.name);
-    for (nth, (column, value)) in index.fixed.iter().zip(part).enumerate() {
-        text.sql(if nth > 0 { " AND " } else { " WHERE " });
-        text.sql(column).sql(" = ").text(value);
-    }
-    let mut bound = |comparison: &'static str, at: Timestamp| {
-        text.sql(" AND created_us").sql(comparison).number(at.0);
-    };
-    if let Some(from) = span.from {
-        bound(" >= ", from);
-    }
-    if let Some(before) = span.before {
-        bound(" < ", before);
-    }
-    if let Some(ListCursor { created_at, ident }) = &span.after {
-        // Not as a comparison of rows: MySQL would not begin at the cursor.
-        bound(" <= ", *created_at);
-        text.sql(" AND (created_us < ").number(created_at.0);
-        text.sql(" OR ident < ").bytes(ident).sql(")");
-    }
-    let direction = match span.order {
-        Order::NewestFirst => " DESC",
-        Order::OldestFirst => "",
-    };
-    text.sql(" ORDER BY created_us").sql(direction);
-    text.sql(", ident").sql(direction).sql(" LIMIT ");
-    text.number(limit as u64).sql(") AS entries");
+/// A range of the index: one to the database, too, and in its order, so that no planner can do anything but begin at its one
+/// end.
+struct Range<'a> {
+    part: &'a [&'a str],
+    from: Option<Timestamp>,
+    before: Option<Timestamp>,
+    /// What is left of this entry's instant, instead of these two.
+    instant_of: Option<&'a ListCursor>,
 }
 
-/// Entries of several parts on their way to one window.
+/// The ranges of a part that make up the span.
+fn ranges<'a>(part: &'a [&'a str], span: &'a Span) -> Vec<Range<'a>> {
+    let rest = Range {
+        part,
+        from: span.from,
+        before: span.before,
+        instant_of: None,
+    };
+    let Some(after) = &span.after else {
+        return vec![rest];
+    };
+    let at = after.created_at;
+    let rest = Range {
+        before: Some(span.before.map_or(at, |before| before.min(at))),
+        ..rest
+    };
+    let is_inside =
+        span.from.is_none_or(|from| at >= from) && span.before.is_none_or(|before| at < before);
+    let instant = is_inside.then_some(Range {
+        instant_of: Some(after),
+        ..rest
+    });
+    instant.into_iter().chain([rest]).collect()
+}
+
+impl Range<'_> {
+    fn write(&self, text: &mut SqlText, number: u32, index: Index, order: Order, limit: usize) {
+        let limited = text.dialect().limited();
+        text.sql(limited).sql("SELECT ").number(number);
+        text.sql(" AS part, created_us, ident FROM ")
+            .sql(index.table);
+        by_index(text, index.name);
+        for (nth, (column, value)) in index.fixed.iter().zip(self.part).enumerate() {
+            text.sql(if nth > 0 { " AND " } else { " WHERE " });
+            text.sql(column).sql(" = ").text(value);
+        }
+        if let Some(ListCursor { created_at, ident }) = self.instant_of {
+            text.sql(" AND created_us = ").number(created_at.0);
+            text.sql(" AND ident < ").bytes(ident);
+        } else {
+            if let Some(from) = self.from {
+                text.sql(" AND created_us >= ").number(from.0);
+            }
+            if let Some(before) = self.before {
+                text.sql(" AND created_us < ").number(before.0);
+            }
+        }
+        let direction = match order {
+            Order::NewestFirst => " DESC",
+            Order::OldestFirst => "",
+        };
+        text.sql(" ORDER BY created_us").sql(direction);
+        text.sql(", ident").sql(direction).sql(" LIMIT ");
+        text.number(limit as u64).sql(")");
+    }
+}
+
+/// Entries of several ranges on their way to one window.
 struct Merged {
     order: Order,
     entries: Vec<ListCursor>,
-    /// Up to here every part was read.
+    /// Up to here every range was read.
     end: Option<ListCursor>,
 }
 
@@ -196,7 +227,7 @@ impl Merged {
         }
     }
 
-    /// The entries of a part, of which `limit` were asked for.
+    /// The entries of a range, of which `limit` were asked for.
     fn add(&mut self, mut entries: Vec<ListCursor>, limit: usize) {
         entries.sort_by(|one, other| self.order.compare(one, other));
         if entries.len() >= limit
@@ -264,13 +295,14 @@ async fn next_definition(
     let mut text = SqlText::new(database.dialect());
     for (index, status) in statuses.iter().enumerate() {
         text.sql(if index > 0 { "\nUNION ALL " } else { "" });
-        text.sql("SELECT definition FROM (SELECT definition FROM workflows");
+        let limited = text.dialect().limited();
+        text.sql(limited).sql("SELECT definition FROM workflows");
         by_index(&mut text, BY_STATUS.name);
         text.sql(" WHERE status = ").text(status.as_str());
         if let Some(after) = after {
             text.sql(" AND definition > ").text(after);
         }
-        text.sql(" ORDER BY definition LIMIT 1) AS next");
+        text.sql(" ORDER BY definition LIMIT 1)");
     }
     let mut next: Option<String> = None;
     for row in rows(database, doing, text).await? {

@@ -15,7 +15,7 @@ use crate::runtime::{Clock, Timestamp};
 /// The instant at which each world begins: 2020-01-01T00:00:00Z.
 const BEGINNING: Timestamp = Timestamp(1_577_836_800_000_000);
 /// So many rounds in which no task moves mean that nothing is left to do at this instant.
-const QUIET_ROUNDS: u32 = 3;
+const QUIET_ROUNDS: u32 = 2;
 
 tokio::task_local! {
     /// Set while a step is at work: if it sleeps by this clock, it is not.
@@ -62,7 +62,9 @@ impl JumpingClock {
         let later = inner.sleepers.split_off(&(instant, u64::MAX));
         let awake = std::mem::replace(&mut inner.sleepers, later);
         drop(inner);
-        awake.into_values().for_each(Waker::wake);
+        for waker in awake.into_values() {
+            waker.wake();
+        }
     }
 
     /// Jumps whenever nothing is left to do, for as long as it is polled.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::definition::{Phase, StepNode};
+use crate::engine::Settings;
 use crate::store::Table;
 
 /// What happens to an attempt at a step, be it at its action or at its compensation.
@@ -110,10 +111,9 @@ impl Scene {
             | Self::CopyAfterUndo { step }
             | Self::NoSignal { step }
             | Self::CrashWhileWaiting { step } => Some(step),
-            Self::AllGoesWell
-            | Self::SignalEarly
-            | Self::SignalsTwice
-            | Self::Recovery { .. } => None,
+            Self::AllGoesWell | Self::SignalEarly | Self::SignalsTwice | Self::Recovery { .. } => {
+                None
+            }
         }
     }
 
@@ -214,8 +214,7 @@ impl Fault {
 
     /// The attempt may have had its effect, as the engine sees it.
     const fn is_unknown(self) -> bool {
-        self.is_failure()
-            && !matches!(self, Self::Refused | Self::NoEffect)
+        self.is_failure() && !matches!(self, Self::Refused | Self::NoEffect)
     }
 }
 
@@ -282,6 +281,17 @@ impl Expected {
             Phase::Pivot if !fault.is_unknown() => Self::UNDONE,
             Phase::Pivot | Phase::Retriable => Self::PARKED_FIRST,
         };
+        // An attempt that waited outside memory may have been made by another life, as far as the engine can tell: that it had
+        // no effect says nothing about that one. So it rather parks than turns back.
+        let may_rest = node.policy.retry.delay_max > Settings::default().rest_after;
+        let given_up = if node.phase == Phase::Pivot && fault == Fault::NoEffect && may_rest {
+            Self {
+                ends: Ends::Either,
+                parks: Parks::May,
+            }
+        } else {
+            given_up
+        };
         let is_final = matches!(fault, Fault::Refused | Fault::RowsRefused);
         match times {
             _ if !fault.is_failure() => Self::COMPLETED,
@@ -290,15 +300,15 @@ impl Expected {
             Times::Once if tries_again(node) && !may_run_out(node, deadline) => Self::COMPLETED,
             // It may have no second attempt, or no time for it.
             Times::Once => Self {
-                ends: if given_up.ends == Ends::Undone {
-                    Ends::Either
-                } else {
+                ends: if given_up.ends == Ends::Completed {
                     Ends::Completed
-                },
-                parks: if given_up.parks == Parks::Must {
-                    Parks::May
                 } else {
+                    Ends::Either
+                },
+                parks: if given_up.parks == Parks::Never {
                     Parks::Never
+                } else {
+                    Parks::May
                 },
             },
         }

@@ -137,10 +137,12 @@ async fn check_end<W: World>(stage: &Stage<'_, W>, stand: &Stand) -> Result<(), 
     match stand {
         Stand::Discarded(error) => {
             // A start that left no trace may be remembered by the world, and refused when it is repeated.
-            let refused_again =
-                stage.history.repeated && matches!(error, StartError::Refused(_));
+            let refused_again = stage.history.repeated && matches!(error, StartError::Refused(_));
             if ends == Ends::Completed && !refused_again {
-                return Err(Wrong::new(Check::End, format!("it was not started: {error}")));
+                return Err(Wrong::new(
+                    Check::End,
+                    format!("it was not started: {error}"),
+                ));
             }
             check_clean(stage).await
         }

@@ -27,7 +27,7 @@
 //! impl Action for TakeSeat {
 //!     type Input = String;
 //!     type Output = String;
-//!     fn name(&self) -> &str {
+//!     fn name(&self) -> &'static str {
 //!         "take-seat"
 //!     }
 //!     async fn act(&self, attempt: &Attempt, _show: String) -> Outcome<String> {
@@ -111,7 +111,7 @@ use crate::payload::Payload;
 use crate::runtime::Runtime;
 
 /// A case that takes longer than this by a real clock does not end.
-const CASE_WITHIN: Duration = Duration::from_secs(60);
+const CASE_WITHIN: Duration = Duration::from_mins(1);
 /// Prefixes of one journal at most.
 const PREFIXES_MAX: usize = 200;
 
@@ -221,7 +221,9 @@ where
                 Some((definition, signals))
             }
             Err(found) => {
-                report.failures.push(failure(report, &Case::all_goes_well(), found));
+                report
+                    .failures
+                    .push(failure(report, &Case::all_goes_well(), found));
                 None
             }
         }

@@ -119,7 +119,11 @@ impl fmt::Display for Failure {
 #[must_use]
 pub fn line(record: &Record, began_at: Timestamp) -> String {
     let after_ms = record.at.since(began_at).as_millis();
-    let mut line = format!("{:>3} {after_ms:>7} ms  {}", record.seq, record.event.kind());
+    let mut line = format!(
+        "{:>3} {after_ms:>7} ms  {}",
+        record.seq,
+        record.event.kind()
+    );
     if let Some(step) = record.event.step() {
         line.push(' ');
         line.push_str(step);

@@ -177,6 +177,9 @@ mod tests {
         ];
         assert_eq!(left, expected);
         assert!(rows.left(&["seats"]).is_empty());
-        assert_eq!((rows.inserted("seats"), rows.added("seats", "held")), (1, 6));
+        assert_eq!(
+            (rows.inserted("seats"), rows.added("seats", "held")),
+            (1, 6)
+        );
     }
 }

@@ -76,9 +76,7 @@ impl Script {
             return None;
         }
         let rule = inner.rules.iter().map(|(rule, _)| rule).find(|rule| {
-            rule.step == step
-                && rule.direction == Direction::Forward
-                && rule.times == Times::Always
+            rule.step == step && rule.direction == Direction::Forward && rule.times == Times::Always
         })?;
         Some(rule.fault)
     }

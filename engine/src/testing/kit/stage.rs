@@ -17,7 +17,7 @@ use crate::definition::{Definition, Outcome, StepIndex, StepKind};
 use crate::engine::{Engine, Start, StartError, View};
 use crate::ids::WorkflowId;
 use crate::runtime::{Clock as _, Timestamp};
-use crate::store::{CommandState, Status};
+use crate::store::{CommandState, Head, Status, Store as _};
 use crate::testing::MemoryStore;
 use crate::workflow::{By, Phase, Record, Signal, StepState};
 
@@ -26,7 +26,7 @@ const STARTS_MAX: u32 = 4;
 /// The pause before it does.
 const START_AGAIN: Duration = Duration::from_secs(1);
 /// How long the kit looks away at a time.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How often it looks.
 const LOOKS_MAX: u32 = 20_000;
 /// How long an answer to a command may take.
@@ -192,6 +192,12 @@ impl<'a, W: World> Stage<'a, W> {
             };
             match engine.start(start).await {
                 Ok(started) => return Ok(Ok(started.view().id)),
+                Err(StartError::Refused(refusal)) if self.store.workflows() > 0 => {
+                    return Err(format!(
+                        "a repeated start was refused ({refusal}) although its workflow is durable: a step that may run before \
+                         anything is durable, and that knows its key from before, is to refuse with `look_up`"
+                    ));
+                }
                 Err(error @ StartError::Refused(_)) => return Ok(Err(error)),
                 Err(error @ StartError::Unavailable(_)) if tries == STARTS_MAX => {
                     return Ok(Err(error));
@@ -215,61 +221,81 @@ impl<'a, W: World> Stage<'a, W> {
     async fn settled(&mut self, engine: &Engine, id: WorkflowId) -> Result<View, Stuck> {
         let latest = self.clock.now().after(LONGEST);
         for _ in 0..LOOKS_MAX {
-            let view = view(engine, id).await?;
-            if view.is_settled() {
-                return Ok(view);
+            let head = self.head(id).await?;
+            if head.status.is_terminal() || head.status == Status::Parked {
+                let view = view(engine, id).await?;
+                // What is durable is known a moment later.
+                if view.is_settled() {
+                    return Ok(view);
+                }
             }
             if self.clock.now() > latest {
-                return Err(format!("a year has passed, and it is {}", view.head.status));
+                return Err(format!("a year has passed, and it is {}", head.status));
             }
-            self.help(engine, &view).await?;
-            let until = engine.runtime().now().after(LOOK_AGAIN);
-            let waited = engine.wait(id, until).await;
-            waited.map_err(|error| format!("it can't be read: {error}"))?;
+            self.help(engine, &head).await?;
+            engine.runtime().sleep(LOOK_AGAIN).await;
         }
-        let view = view(engine, id).await?;
-        Err(format!("it does not end: it is {}", view.head.status))
+        let head = self.head(id).await?;
+        Err(format!("it does not end: it is {}", head.status))
     }
 
     /// Brings about what the workflow waits for.
-    async fn help(&mut self, engine: &Engine, view: &View) -> Result<(), Stuck> {
-        let waiting = self.waiting(view);
+    async fn help(&mut self, engine: &Engine, head: &Head) -> Result<(), Stuck> {
+        let mut nodes = self.definition.steps().iter();
+        let mut waiting = Vec::new();
+        if nodes.any(|node| node.kind != StepKind::Action) {
+            waiting = self.waiting(&view(engine, head.id).await?);
+        }
         if let Some(step) = self.case.crash_while_waiting
             && self.history.crashes == 0
             && waiting.contains(&step)
         {
             return self.script.crash().await;
         }
-        for step in waiting {
-            if self.send_signal(engine, view.id, step).await? {
+        for step in &waiting {
+            if self.send_signal(engine, head.id, *step).await? {
                 return Ok(());
             }
         }
-        if view.head.status != Status::Waiting {
+        if head.status != Status::Waiting {
             return Ok(());
         }
-        match view.head.wake_at {
+        match head.wake_at {
             Some(instant) => {
                 self.clock.set(instant.max(self.clock.now()));
                 Ok(())
             }
-            None => self.give_up(engine, view).await,
+            None => self.give_up(engine, head.id, &waiting).await,
+        }
+    }
+
+    async fn head(&self, id: WorkflowId) -> Result<Head, Stuck> {
+        match self.store.find(&id.ident()).await {
+            Ok(Some(head)) => Ok(head),
+            Ok(None) => Err("it is not in the store any more".to_owned()),
+            Err(error) => Err(format!("it can't be read: {error}")),
         }
     }
 
     /// It waits for a signal that never comes, for as long as it takes: an operator turns it back.
-    async fn give_up(&mut self, engine: &Engine, view: &View) -> Result<(), Stuck> {
+    async fn give_up(
+        &mut self,
+        engine: &Engine,
+        id: WorkflowId,
+        waiting: &[StepIndex],
+    ) -> Result<(), Stuck> {
         if matches!(self.case.signals, Signals::AllBut(_)) {
             self.history.turned_back = true;
-            return tell(engine, view.id, Verb::Compensate, "compensate").await;
+            return tell(engine, id, Verb::Compensate, "compensate").await;
         }
-        let names: Vec<&str> = self
-            .waiting(view)
-            .into_iter()
-            .map(|step| &*self.definition.step(step).name)
+        let names: Vec<&str> = waiting
+            .iter()
+            .map(|step| &*self.definition.step(*step).name)
             .collect();
         let names = names.join("`, `");
-        Err(format!("it waits for the signal `{names}`, which the world does not send"))
+        Err(format!(
+            "it waits for the signal `{names}`, which the world does not send"
+        ))
     }
 
     /// Sends the signal that a step awaits, if it is to be sent. `false`: it is not.
@@ -328,9 +354,8 @@ impl<'a, W: World> Stage<'a, W> {
         let Some(state) = &view.state else {
             return Vec::new();
         };
-        let waits = |index: &StepIndex| {
-            matches!(state.steps[index.0].action, StepState::Waiting { .. })
-        };
+        let waits =
+            |index: &StepIndex| matches!(state.steps[index.0].action, StepState::Waiting { .. });
         let indexes = (0..self.definition.steps().len()).map(StepIndex);
         if state.is_going_back() {
             return Vec::new();

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use super::{Fault, MemoryStore, Owned, Rows};
 use crate::ids::PartitionId;
 use crate::store::{
-    Batch, CommandState, CommitError, Journal, JournalPosition, Lease, RefusedRows, StoreError,
-    StoredEvent, rules,
+    Batch, CommandState, CommitError, Journal, JournalPosition, Lease, ParkedRow, RefusedRows,
+    StoreError, StoredEvent, rules,
 };
 
 const COMMITTING: &str = "committing a batch";
@@ -114,10 +114,12 @@ fn write_workflows(tables: &mut Rows, batch: &Batch) {
         tables.parked.remove(&ident);
     }
     for row in parked {
-        let mut row = row.clone();
-        row.class = rules::cut(&row.class, rules::REASON_CHARS_MAX).to_owned();
-        row.message = rules::cut(&row.message, rules::MESSAGE_CHARS_MAX).to_owned();
-        tables.parked.insert(row.id.ident(), row);
+        let stored = ParkedRow {
+            class: rules::cut(&row.class, rules::REASON_CHARS_MAX).to_owned(),
+            message: rules::cut(&row.message, rules::MESSAGE_CHARS_MAX).to_owned(),
+            ..row.clone()
+        };
+        tables.parked.insert(row.id.ident(), stored);
     }
 }
 

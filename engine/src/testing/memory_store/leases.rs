@@ -41,16 +41,18 @@ pub(super) fn acquire(
 pub(super) fn adopt_expired(
     store: &MemoryStore,
     node: &NodeName,
+    but: &[PartitionId],
     lease: Duration,
 ) -> Result<Vec<Lease>, StoreError> {
     let now = store.runtime.now();
     let mut tables = store.up("adopting partitions")?;
     let in_use = tables.partitions.iter().filter(|(_, owned)| !owned.retired);
     let (expired, live): (Vec<_>, Vec<_>) = in_use.partition(|(_, owned)| owned.lease_until <= now);
-    let expired = expired.into_iter().map(|(id, _)| *id).collect();
+    let expired = expired.into_iter().map(|(id, _)| *id);
+    let expired = expired.filter(|id| !but.contains(&PartitionId(*id)));
     let live = live.iter().map(|(_, owned)| owned.owner.as_str());
     let until = now.after(lease);
-    let ids = share(node, live, expired);
+    let ids = share(node, live, expired.collect());
     let leases = ids.into_iter().map(|id| take(&mut tables, id, node, until));
     Ok(leases.collect())
 }

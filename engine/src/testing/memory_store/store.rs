@@ -28,9 +28,10 @@ impl Store for MemoryStore {
     async fn adopt_expired(
         &self,
         node: &NodeName,
+        but: &[PartitionId],
         lease: Duration,
     ) -> Result<Vec<Lease>, StoreError> {
-        leases::adopt_expired(self, node, lease)
+        leases::adopt_expired(self, node, but, lease)
     }
 
     async fn retire(&self, lease: &Lease) -> Result<bool, StoreError> {
@@ -132,6 +133,7 @@ pub(super) fn open_row(head: &Head) -> OpenRow {
     OpenRow {
         ident: head.id.ident(),
         status: head.status,
+        version: head.definition.version,
         wake_at: head.wake_at,
         cursor: OpenCursor {
             status: head.status,

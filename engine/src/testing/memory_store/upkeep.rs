@@ -12,6 +12,9 @@ use crate::store::{
 };
 use crate::workflow::{DefinitionRef, Record};
 
+/// So many workflows are removed at once at most.
+const IDENTS_MAX: usize = 500;
+
 #[async_trait]
 impl UpkeepStore for MemoryStore {
     async fn register_definitions(
@@ -87,7 +90,14 @@ impl UpkeepStore for MemoryStore {
     }
 
     async fn purge(&self, idents: &[Ident]) -> Result<Purged, StoreError> {
-        let mut tables = self.up("removing what is old")?;
+        const DOING: &str = "removing what is old";
+        let mut tables = self.up(DOING)?;
+        if idents.len() > IDENTS_MAX {
+            return Err(StoreError::Corrupt {
+                doing: DOING,
+                cause: format!("{} workflows at once: at most {IDENTS_MAX}", idents.len()),
+            });
+        }
         let mut purged = Purged::default();
         for ident in idents.iter().collect::<BTreeSet<_>>() {
             let head = tables.workflows.get(ident);

@@ -31,10 +31,11 @@ impl Store for FlakyStore {
     async fn adopt_expired(
         &self,
         node: &NodeName,
+        but: &[PartitionId],
         lease: Duration,
     ) -> Result<Vec<Lease>, StoreError> {
         self.ready("adopting partitions").await?;
-        self.memory.adopt_expired(node, lease).await
+        self.memory.adopt_expired(node, but, lease).await
     }
 
     async fn retire(&self, lease: &Lease) -> Result<bool, StoreError> {

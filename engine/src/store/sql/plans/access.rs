@@ -29,7 +29,7 @@ pub(super) enum Extent {
 }
 
 /// The lines of a plan that read a table.
-pub(super) fn accesses(dialect: Dialect, statement: &str, plan: Vec<Row>) -> Vec<Access> {
+pub(super) fn accesses(dialect: Dialect, statement: &str, plan: &[Row]) -> Vec<Access> {
     let line = |row: &Row| match dialect {
         Dialect::MySql => of_mysql(row),
         Dialect::Sqlite => of_sqlite(row.text(3).expect("a text")),

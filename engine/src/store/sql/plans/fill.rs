@@ -39,6 +39,11 @@ pub(super) fn id(number: u32) -> WorkflowId {
     WorkflowId::new(PartitionId(number % PARTITIONS + 1), ident)
 }
 
+/// The numbers of workflows that are not among the oldest, which a round removes.
+pub(super) fn young() -> impl Iterator<Item = u32> {
+    (0..).filter(|number| created_us(*number) > i64::from(u32::MAX / 2))
+}
+
 /// Fills the engine's tables, whose partitions are there already.
 pub(super) async fn fill(database: &SqlDatabase, workflows: u32) {
     let connection = database.driver().connection(Role::Migration).await;
@@ -182,9 +187,7 @@ impl Filling {
                 .into(),
         )
         .await;
-        let last = format!(
-            "(SELECT COALESCE(MAX(partition_seq), 0) FROM events WHERE partition_id = journals.partition_id)"
-        );
+        let last = "(SELECT COALESCE(MAX(partition_seq), 0) FROM events WHERE partition_id = journals.partition_id)";
         self.run(format!("UPDATE journals SET last_seq = {last}"))
             .await;
         self.run("UPDATE journals SET published_seq = last_seq".into())

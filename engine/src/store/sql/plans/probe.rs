@@ -24,6 +24,23 @@ const SMALL: [&str; 12] = [
     "CONSTANT",
 ];
 
+/// What a server may read of its own dictionary when it uses a small table for the first time.
+pub(super) const DICTIONARY: u64 = 100;
+
+pub(super) const WORKFLOW: (&str, &str) = ("workflows", "PRIMARY");
+pub(super) const BY_STATUS: (&str, &str) = ("workflows", "workflows_by_status");
+pub(super) const BY_LABEL: (&str, &str) = ("workflows", "workflows_by_label");
+pub(super) const BY_REASON: (&str, &str) = ("workflows", "workflows_by_reason");
+pub(super) const BY_STEP: (&str, &str) = ("parked", "parked_by_step");
+pub(super) const BY_ERROR: (&str, &str) = ("parked", "parked_by_error");
+pub(super) const PARKED: (&str, &str) = ("parked", "PRIMARY");
+pub(super) const EVENT: (&str, &str) = ("events", "PRIMARY");
+pub(super) const BY_WORKFLOW: (&str, &str) = ("events", "events_by_workflow");
+pub(super) const COMMAND: (&str, &str) = ("commands", "PRIMARY");
+pub(super) const BY_NAME: (&str, &str) = ("commands", "commands_by_name");
+pub(super) const BY_STATE: (&str, &str) = ("commands", "commands_by_state");
+pub(super) const BY_BATCH: (&str, &str) = ("commands", "commands_by_batch");
+
 /// What a call may do.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Expected {

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use super::access::{Access, accesses};
 use crate::store::sql::dialect::Dialect;
 use crate::store::sql::driver::{Connection, Driver, DriverError, Outcome, Role, RunError};
+use crate::store::sql::row::Row;
 
 /// What was seen of a round trip.
 #[derive(Debug)]
@@ -95,7 +96,8 @@ impl Connection for Recording {
                 .await?
                 .into_iter()
                 .flat_map(|outcome| outcome.rows);
-            found.extend(accesses(self.dialect, statement, plan.collect()));
+            let plan: Vec<Row> = plan.collect();
+            found.extend(accesses(self.dialect, statement, &plan));
         }
         // Not by FLUSH STATUS: it would commit what is under way.
         let before = [self.reads().await?, self.reads().await?];
@@ -137,10 +139,13 @@ impl Recording {
     }
 }
 
-/// The statements of a text that look for rows.
+/// The statements of a text that look for rows in a table.
 fn explainable(text: &str) -> impl Iterator<Item = &str> {
     text.split(";\n").filter(|statement| {
         let looks = |verb: &&str| statement.starts_with(verb);
-        ["SELECT ", "UPDATE ", "DELETE "].iter().any(looks)
+        let reads = ["SELECT ", "(SELECT ", "INSERT "].iter().any(looks)
+            && statement.contains(" FROM ")
+            && !statement.contains(" VALUES");
+        reads || ["UPDATE ", "DELETE "].iter().any(looks)
     })
 }

@@ -11,6 +11,8 @@ use crate::workflow::By;
 
 /// The fastest pace, in commands a second.
 pub const PER_SECOND_MAX: u32 = 1_000;
+/// A text of the filter has at most so many bytes.
+pub const TEXT_BYTES_MAX: usize = 255;
 /// A preview counts so far.
 pub const COUNT_MAX: u64 = 10_000;
 /// So many workflows are shown by a preview at most.
@@ -48,6 +50,12 @@ impl BatchRequest {
         ];
         if filter.status.is_none() && named.iter().all(|text| text.is_none()) {
             return Err(BatchError::EmptyFilter);
+        }
+        let mut texts = named.into_iter().flatten();
+        if texts.any(|text| text.len() > TEXT_BYTES_MAX) {
+            return Err(BatchError::Invalid(format!(
+                "a text of the filter has at most {TEXT_BYTES_MAX} bytes"
+            )));
         }
         if let Some(status) = filter.status.filter(|status| status.is_terminal()) {
             return Err(BatchError::Invalid(format!(

@@ -7,7 +7,8 @@ use crate::ids::WorkflowId;
 use crate::payload::Payload;
 use crate::workflow::{By, Event, Resolution, Signal, WorkflowState};
 
-/// What to do.
+/// What to do with a workflow. Whether it makes sense in the state that the workflow is in is decided twice: when the command is
+/// accepted, and when the workflow's owner carries it out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", content = "with", rename_all = "kebab-case")]
 pub enum Verb {
@@ -118,7 +119,7 @@ impl Verb {
     }
 }
 
-/// A command to a workflow.
+/// A command to a workflow, for [`Engine::command`](crate::Engine::command) and [`Engine::preview`](crate::Engine::preview).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
     /// Which workflow.

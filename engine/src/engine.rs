@@ -20,7 +20,7 @@ use crate::store::{
 };
 use crate::workflow::{Record, Refusal, StepError, WorkflowState};
 
-/// How much a node takes on.
+/// How much a node takes on, and how long it waits.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The name under which this node owns partitions.
@@ -77,7 +77,7 @@ pub struct Parts {
     pub settings: Settings,
 }
 
-/// The engine did not open.
+/// The engine did not open: it holds nothing and runs nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Two definitions have the same name and version.
@@ -103,7 +103,7 @@ pub enum OpenError {
     Store(#[from] StoreError),
 }
 
-/// A request to start a workflow.
+/// A request to start a workflow, for [`Engine::start`].
 #[derive(Clone, Debug)]
 pub struct Start {
     /// The saga, by name: its newest version in this program.
@@ -137,7 +137,7 @@ impl Started {
     }
 }
 
-/// A start was not accepted.
+/// A start was not accepted. The variant says whether there is a workflow, and whether trying again makes sense.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StartError {
     /// A step said no before anything was durable: there is no workflow.
@@ -169,7 +169,7 @@ pub enum StartError {
     Store(#[from] StoreError),
 }
 
-/// A workflow as it durably is.
+/// A workflow as it durably is: what is still on its way to the journal does not show.
 #[derive(Clone, Debug)]
 pub struct View {
     /// Which one.
@@ -228,7 +228,7 @@ pub struct Commanded {
     pub state: CommandState,
 }
 
-/// What a command would do.
+/// What a command would do, according to [`Engine::preview`].
 #[derive(Clone, Debug)]
 pub struct Preview {
     /// The workflow's version now: the number of its last record.
@@ -336,7 +336,7 @@ impl Engine {
         self.node.store.records(id, after, limit).await
     }
 
-    /// Workflows, newest first.
+    /// Workflows, newest first, a page at a time: pass [`Page::next`] on as [`ListFilter::after`].
     pub async fn list(&self, filter: &ListFilter) -> Result<Page<Head>, StoreError> {
         self.node.store.list(filter).await
     }

@@ -29,7 +29,7 @@ pub enum PayloadError {
 }
 
 impl Payload {
-    /// The value as JSON.
+    /// The value as JSON. Fails when it does not serialise, or to more than [`PAYLOAD_BYTES_MAX`].
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, PayloadError> {
         let text = serde_json::to_string(value).map_err(PayloadError::Encode)?;
         if text.len() > PAYLOAD_BYTES_MAX {

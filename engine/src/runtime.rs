@@ -41,7 +41,7 @@ pub trait Clock: Send + Sync + 'static {
     fn sleep_until(&self, instant: Timestamp) -> BoxFuture<'static, ()>;
 }
 
-/// Random bits.
+/// Random bits: jitter and the idents of workflows that were started without a key.
 pub trait Entropy: Send + Sync + 'static {
     /// The next 64 bits.
     fn next_u64(&self) -> u64;

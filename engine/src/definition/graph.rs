@@ -19,7 +19,7 @@ use crate::workflow::DefinitionRef;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StepIndex(pub usize);
 
-/// Where a value comes from.
+/// Where a step's input, or the saga's output, comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// What the workflow was started with.
@@ -39,7 +39,7 @@ pub enum Phase {
     Retriable,
 }
 
-/// What undoes a step.
+/// What undoes a step. A compensable step says one or the other; past the pivot nothing is undone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compensation {
     /// Nobody said: an error when the definition is built.
@@ -69,7 +69,7 @@ pub struct StepSpec {
     pub step: Arc<dyn AnyStep>,
 }
 
-/// A step of a checked definition.
+/// A step of a checked definition, with what follows from the graph: what it waits for, and what is undone before it is.
 #[derive(Clone)]
 pub struct StepNode {
     /// Its name.
@@ -92,7 +92,8 @@ pub struct StepNode {
     pub followers: Vec<StepIndex>,
 }
 
-/// Why a definition is not one.
+/// Why a definition is not one. Each message says what to change. [`Saga::finish`](super::Saga::finish) and
+/// [`DefinitionBuilder::build`] return it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DefinitionError {
     /// No step.
@@ -169,7 +170,8 @@ pub enum DefinitionError {
     },
 }
 
-/// Collects steps and edges, and checks them when built.
+/// Collects steps and edges without their types, and checks them when built: for definitions that are assembled at run time. Those
+/// that are written in code are better off with [`Saga`](super::Saga).
 pub struct DefinitionBuilder {
     name: String,
     version: u32,
@@ -179,7 +181,7 @@ pub struct DefinitionBuilder {
 }
 
 impl DefinitionBuilder {
-    /// An empty definition.
+    /// An empty definition of this name, `[a-z0-9-]` and at most 60 bytes, and version.
     #[must_use]
     pub fn new(name: &str, version: u32) -> Self {
         Self {
@@ -196,7 +198,7 @@ impl DefinitionBuilder {
         self.deadline = Some(deadline);
     }
 
-    /// Adds a step.
+    /// Adds a step. Its place is what inputs and edges name it by.
     pub fn step(&mut self, spec: StepSpec) -> StepIndex {
         self.steps.push(spec);
         StepIndex(self.steps.len() - 1)
@@ -456,7 +458,8 @@ fn hash_of(name: &str, version: u32, nodes: &[StepNode], output: Source) -> u64 
     u64::from_be_bytes(digest[..8].try_into().expect("8 of 32 bytes")) >> 1
 }
 
-/// A checked definition.
+/// A checked definition: a graph without cycles, with at most one pivot, in which every compensable step says how it is undone. It
+/// is shared by all workflows that run it and never changes.
 pub struct Definition {
     pinned: DefinitionRef,
     deadline: Option<Duration>,
@@ -466,7 +469,7 @@ pub struct Definition {
 }
 
 impl Definition {
-    /// Name, version and hash.
+    /// Name, version and hash: what a workflow is pinned to for life.
     #[must_use]
     pub const fn pinned(&self) -> &DefinitionRef {
         &self.pinned
@@ -490,7 +493,7 @@ impl Definition {
         &self.nodes[index.0]
     }
 
-    /// The step of this name.
+    /// The place of the step of this name; `None` when there is none.
     #[must_use]
     pub fn index_of(&self, name: &str) -> Option<StepIndex> {
         self.by_name.get(name).copied()

@@ -71,7 +71,8 @@ pub(crate) const fn mix(seed: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// The bounds of a step.
+/// The bounds of a step: of one attempt, of all of them, and of what it may run ahead of. None of this is part of the definition's
+/// hash: it may change under workflows that run, and counts from their next attempt on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Policy {
     /// An attempt that takes longer has an unknown outcome.

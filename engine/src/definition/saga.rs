@@ -156,7 +156,8 @@ impl<I: Serialize + DeserializeOwned + Send + 'static> Saga<I, Reversible> {
         }
     }
 
-    /// A step with a compensation.
+    /// A step with a compensation. It starts when the steps are done whose handles it takes, and is undone, once it may have taken
+    /// effect, when the saga turns back and everything that came after it is undone.
     pub fn compensable<A: Compensable, W>(&mut self, step: A, inputs: W) -> Handle<A::Output>
     where
         W: Wiring,

@@ -116,7 +116,8 @@ impl Attempt {
     }
 }
 
-/// A step's action.
+/// A step's action. It may do anything, as long as it knows each attempt by [`Attempt::key`] and says honestly how it ended; it is
+/// never replayed to find out where a workflow was.
 pub trait Action: Send + Sync + 'static {
     /// What it takes: the value of one handle, or a tuple of the values of several.
     type Input: Send;
@@ -149,7 +150,8 @@ pub trait Action: Send + Sync + 'static {
     }
 }
 
-/// An action that can be undone.
+/// An action that can be undone. The compensation works by key, with the output or without it, and also stops an attempt that is
+/// still on its way to the other side. It is retried until it is done, or parked for an operator.
 pub trait Compensable: Action {
     /// Undoes what the action did, by key. `output` is absent when nobody knows whether the action took effect: then the
     /// compensation must make sure that it has none, now or later.

@@ -136,11 +136,11 @@ impl Node {
         let mut pace = Pace::default();
         while !self.is_draining() {
             let nudged = self.new_batch.notified();
-            let worked = self.work_on_a_batch(&worker, &mut pace).await;
-            if let Err(error) = &worked {
+            let done = self.work_on_a_batch(&worker, &mut pace).await;
+            if let Err(error) = &done {
                 tracing::warn!(%error, "a batch of commands is tried again");
             }
-            if !matches!(worked, Ok(true)) {
+            if !matches!(done, Ok(true)) {
                 let _nudged_or_time = self.runtime.within(LOOK_EVERY, nudged).await;
             }
         }
@@ -161,9 +161,9 @@ impl Node {
             limit: per_second.clamp(1, PAGE_MAX),
             ..taken.row.batch.filter.clone()
         };
-        let page = self.store.list(&filter).await?;
+        let found = self.store.list(&filter).await?;
         let mut submitted = taken.row.submitted;
-        for head in page.items.iter().filter(|head| is_open(head)) {
+        for head in found.items.iter().filter(|head| is_open(head)) {
             let at = pace.next(&taken.row, self.runtime.now());
             self.runtime.sleep_until(at).await;
             if self.runtime.now() >= taken.renew_at {
@@ -177,7 +177,7 @@ impl Node {
             submitted += u64::from(self.submit_one(&taken.row, head).await?);
         }
         self.inbox.nudge.notify_waiters();
-        self.note_progress(worker, &taken.row, page.next, submitted)
+        self.note_progress(worker, &taken.row, found.next, submitted)
             .await?;
         Ok(true)
     }

@@ -75,7 +75,7 @@ pub struct Change {
     pub refusal: Refusal,
 }
 
-/// What happens to the row.
+/// What happens to the row, and when the database refuses it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChangeKind {
     /// A new row, with a value for each of [`Table::columns`]. Refused when the key (or any unique key) exists.

@@ -91,7 +91,7 @@ pub enum CommitError {
     /// A dead-lock or a lock time-out: nothing was written; the same batch may be tried again.
     #[error("the batch lost a race for locks: {0}")]
     Contended(String),
-    /// Anything else; [`StoreError::Lost`] means that the batch may have been committed: ask [`Journal::last_batch`].
+    /// Anything else; [`StoreError::Lost`] means that the batch may have been committed: ask [`Journal::position`].
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -281,7 +281,7 @@ pub struct StoredEvent {
     pub payload: Arc<str>,
 }
 
-/// What one transaction writes.
+/// What one transaction writes, whole or not at all.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
     /// The batch's number in its partition: one more than the last one that was committed.

@@ -185,7 +185,8 @@ pub enum AfterFailure {
     Park,
 }
 
-/// What happened.
+/// What happened. Its stored form is what recovery reads and what the event bus carries: variants and fields are added, never
+/// renamed or removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data", rename_all = "kebab-case")]
 pub enum Event {

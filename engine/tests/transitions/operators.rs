@@ -9,8 +9,8 @@ use engine::workflow::{Event, Failure, Phase, StepError};
 
 use crate::apply;
 use crate::events::{
-    LATER, abandoned, by, done, failed, found_late, paused, poisoned, refused, retried, skipped,
-    unpaused,
+    LATER, RETRY, abandoned, by, done, failed, found_late, paused, poisoned, refused, retried,
+    skipped, unpaused,
 };
 use crate::shapes::{after, plain, short, under_way};
 use crate::untyped::{build, spec};
@@ -69,7 +69,7 @@ fn an_attempt_that_failed_without_effect_while_it_was_stopped_on_its_way_back_is
     let events = [
         poisoned(),
         refused("a", 1, false),
-        failed("b", 1, Failure::NoEffect, events::RETRY),
+        failed("b", 1, Failure::NoEffect, RETRY),
         retried(),
     ];
     assert_eq!(after(&plain(), events, false).status(), Status::Compensated);
@@ -110,10 +110,7 @@ fn a_step_whose_error_looks_like_a_pause_stays_parked_when_the_pause_ends() {
 fn an_effect_found_late_is_undone_even_if_the_next_attempt_had_none() {
     // The first attempt was given up, the second is being made when `b` turns the workflow back.
     let mut state = after(&plain(), [refused("b", 1, false)], false);
-    for event in [
-        found_late("a"),
-        failed("a", 1, Failure::NoEffect, events::RETRY),
-    ] {
+    for event in [found_late("a"), failed("a", 1, Failure::NoEffect, RETRY)] {
         state = apply(&state, event).unwrap();
     }
     assert_eq!(state.left(), ["a"]);

@@ -132,6 +132,7 @@ async fn a_batch_without_a_filter_and_other_nonsense_is_refused() {
         });
     }
     wrong.push(request(" ", waiting_ones(), Verb::Retry));
+    wrong.push(request("b", at_step(&"x".repeat(256)), Verb::Retry));
     for batch in wrong {
         let refused = node.engine.start_batch(batch).await;
         assert!(

@@ -207,9 +207,9 @@ pub fn trip(world: &World, version: u32) -> Arc<Definition> {
     let paying = saga.without_compensation(Said, &told, "it only reads");
     let (mut saga, paid) = saga.pivot(pay, &paying);
     let rested = saga.sleep_until("rest", &paid, |_, now| now.after(2 * MINUTE));
-    let sent = saga.retriable(send, &paid);
-    saga.order(&rested, &sent);
-    Arc::new(saga.finish(&sent).unwrap())
+    let done = saga.retriable(send, &paid);
+    saga.order(&rested, &done);
+    Arc::new(saga.finish(&done).unwrap())
 }
 
 /// What the signal said.

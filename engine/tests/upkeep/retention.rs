@@ -81,11 +81,11 @@ async fn a_workflow_is_removed_when_it_has_been_at_its_end_for_long_enough_and_i
     let records = house.store.records(id, 0, 100).await.unwrap().len();
     house
         .runtime
-        .sleep_until(ended_at.after(KEPT - MINUTE))
+        .sleep_until(ended_at.after(KEPT))
         .await;
     let again = node.engine.start(start("k")).await.unwrap();
     assert!(matches!(again, Started::Existing(view) if view.id == id));
-    house.runtime.sleep(3 * MINUTE).await;
+    house.runtime.sleep(2 * MINUTE).await;
     assert_eq!(*shelf.kept.lock().unwrap(), [(id, records)]);
     assert_eq!(node.engine.counters().purged, 1);
     assert!(node.engine.view(id).await.unwrap().is_none());

@@ -94,10 +94,10 @@ impl Driver {
 
     /// Turns a start back of which nothing is durable and whose port has no room. `false`: it can't, or need not.
     pub(super) fn turns_back_at(&mut self, planned: &PlannedAttempt, port: &str) -> bool {
-        if planned.direction != Direction::Forward
-            || !self.is_volatile()
-            || !self.may_turn_back(planned.step)
-        {
+        let turns_back = planned.direction == Direction::Forward
+            && self.is_volatile()
+            && self.unbegun().contains(&planned.step);
+        if !turns_back {
             return false;
         }
         let error = StepError::new(
@@ -105,16 +105,41 @@ impl Driver {
             format!("`{port}` does not answer at the moment"),
         );
         self.unavailable.get_or_insert(error.clone());
-        let step = self.state.definition().step(planned.step).name.to_string();
-        let event = Event::AttemptFailed {
-            step,
-            attempt: planned.number,
-            failure: Failure::NoEffect,
-            error,
-            then: AfterFailure::TurnBack,
-        };
-        self.record(event, Vec::new());
+        // What was to begin beside it, and did not, has nothing to be undone either.
+        let unbegun = self.unbegun();
+        self.acting.extend(unbegun.iter().copied());
+        for step in unbegun {
+            self.acting.remove(&step);
+            let event = Event::AttemptFailed {
+                step: self.state.definition().step(step).name.to_string(),
+                attempt: 1,
+                failure: Failure::NoEffect,
+                error: error.clone(),
+                then: AfterFailure::TurnBack,
+            };
+            self.record(event, Vec::new());
+        }
         true
+    }
+
+    /// The steps whose first attempt is due and was not begun, in this life or another one.
+    fn unbegun(&self) -> Vec<StepIndex> {
+        let steps = self.state.steps.iter().enumerate();
+        let unbegun = steps.filter_map(|(index, progress)| {
+            let step = StepIndex(index);
+            let is_first = matches!(
+                progress.action,
+                StepState::Attempting {
+                    attempt: 1,
+                    effect_may_exist: false,
+                    ..
+                }
+            );
+            let inherited = self.inherited.contains(&(step, Direction::Forward, 1));
+            let begun = inherited || self.acting.contains(&step);
+            (is_first && !begun && self.may_turn_back(step)).then_some(step)
+        });
+        unbegun.collect()
     }
 
     /// An attempt that ends after the workflow moved on changes nothing.

@@ -437,6 +437,10 @@ impl Driver {
         let Some(port) = self.state.definition().step(planned.step).policy.port else {
             return Admission::Granted;
         };
+        // What was never durable is undone now or never without a trace.
+        if planned.direction == Direction::Backward && self.is_volatile() {
+            return Admission::Granted;
+        }
         let held_back = self.held_back.get(&planned.step);
         if held_back.is_some_and(|until| *until > now) {
             return Admission::Later;

@@ -55,7 +55,7 @@ pub fn migrations() -> Vec<Migration> {
     }]
 }
 
-/// What [`SqlDatabase::migrate`] did.
+/// What [`SqlDatabase::migrate`](crate::store::SqlDatabase::migrate) did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MigrationReport {
     /// The versions that it applied, in order; empty when the schema was up to date.

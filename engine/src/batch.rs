@@ -51,8 +51,8 @@ impl BatchRequest {
         if filter.status.is_none() && named.iter().all(|text| text.is_none()) {
             return Err(BatchError::EmptyFilter);
         }
-        let mut texts = named.into_iter().flatten();
-        if texts.any(|text| text.len() > TEXT_BYTES_MAX) {
+        let is_long = |text: &String| text.len() > TEXT_BYTES_MAX;
+        if named.iter().any(|text| text.as_ref().is_some_and(is_long)) {
             return Err(BatchError::Invalid(format!(
                 "a text of the filter has at most {TEXT_BYTES_MAX} bytes"
             )));

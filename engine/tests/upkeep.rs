@@ -8,13 +8,13 @@ mod house;
 
 #[path = "upkeep/auditor.rs"]
 mod auditor;
-#[path = "upkeep/auditor_sqlite.rs"]
-mod auditor_sqlite;
 #[path = "upkeep/batches.rs"]
 mod batches;
 #[path = "upkeep/batches_fail.rs"]
 mod batches_fail;
 #[path = "upkeep/retention.rs"]
 mod retention;
+#[path = "upkeep/sqlite.rs"]
+mod sqlite;
 #[path = "upkeep/versions.rs"]
 mod versions;

@@ -456,6 +456,53 @@ async fn a_start_whose_steps_all_wait_for_a_port_that_is_down_leaves_no_trace_ei
     assert_eq!(harness.store.workflows(), 0);
 }
 
+/// A pivot whose next attempt is longer away than a workflow stays in memory.
+struct Patient(Scripted);
+
+impl Action for Patient {
+    type Input = u32;
+    type Output = u32;
+
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn policy(&self) -> Policy {
+        Policy {
+            retry: RetryPolicy {
+                first_delay: MINUTE,
+                delay_max: MINUTE,
+                attempts_max: 3,
+                elapsed_max: None,
+            },
+            ..self.0.policy()
+        }
+    }
+
+    async fn act(&self, attempt: &Attempt, input: u32) -> Outcome<u32> {
+        self.0.act(attempt, input).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_after_a_rest_is_known_to_be_the_first_of_its_number() {
+    let mut harness = harness();
+    let mut saga = Saga::<u32>::new("patient", 1);
+    let input = saga.input();
+    let a = saga.compensable(step(&harness.world, "a"), &input);
+    let (saga, paid) = saga.pivot(Patient(step(&harness.world, "pay")), &a);
+    harness.definition = Arc::new(saga.finish(&paid).unwrap());
+    harness.world.script("pay", vec![Script::Retry; 3]);
+    let engine = harness.open().await;
+    let id = engine.start(start(&harness, "k")).await.unwrap().view().id;
+    let view = until(&engine, id, Status::Compensated).await;
+    assert_eq!(
+        view.head.reason.as_deref(),
+        Some("scripted"),
+        "no attempt had an effect"
+    );
+}
+
 // ---- attempts that end late ----
 
 /// Takes effect after its time-out, once.
@@ -513,6 +560,34 @@ async fn a_late_success_of_a_step_that_was_undone_is_undone_again() {
             "compensated"
         ]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pivot_that_takes_effect_after_an_operator_said_that_it_did_not_is_the_operator_s_again()
+{
+    let mut harness = harness();
+    let mut saga = Saga::<u32>::new("slow", 1);
+    let input = saga.input();
+    let a = saga.compensable(step(&harness.world, "a"), &input);
+    let slow = Slow(step(&harness.world, "slow"), Duration::from_millis(1_500));
+    let (saga, paid) = saga.pivot(slow, &a);
+    harness.definition = Arc::new(saga.finish(&paid).unwrap());
+    harness
+        .world
+        .script("undo a", [Script::Retry, Script::Retry]);
+    let engine = harness.open().await;
+    let id = engine.start(start(&harness, "k")).await.unwrap().view().id;
+    until(&engine, id, Status::Parked).await;
+    let refused = Verb::Resolve {
+        step: "slow".into(),
+        resolution: Resolution::Refused(engine::workflow::Refusal::new("no", "she thinks")),
+    };
+    engine
+        .tell(id, refused, "ann", "it is not there")
+        .await
+        .unwrap();
+    let view = until(&engine, id, Status::Parked).await;
+    assert_eq!(view.head.reason.as_deref(), Some("pivot-took-effect-late"));
 }
 
 // ---- operators ----

@@ -52,15 +52,12 @@ impl Work {
             let (runtime, step) = (self.runtime.clone(), self.step);
             let (direction, number) = (self.attempt.direction, self.attempt.number);
             let mut attempted: BoxFuture<'static, Outcome<Payload>> = Box::pin(self.guarded());
-            let (outcome, late) = match runtime.within(limit, &mut attempted).await {
-                Some(outcome) => (outcome, None),
-                None => {
-                    let late = (direction == Direction::Forward).then(|| {
-                        Box::pin(watch(runtime, step, limit, attempted)) as BoxFuture<'static, Late>
-                    });
-                    (Outcome::Unknown(timed_out(limit)), late)
-                }
-            };
+            let in_time = runtime.within(limit, &mut attempted).await;
+            let watched = in_time.is_none() && direction == Direction::Forward;
+            let late = watched.then(|| {
+                Box::pin(watch(runtime, step, limit, attempted)) as BoxFuture<'static, Late>
+            });
+            let outcome = in_time.unwrap_or_else(|| Outcome::Unknown(timed_out(limit)));
             Ended {
                 step,
                 direction,

@@ -240,6 +240,10 @@ impl Node {
             let sent = resident.commands.try_send(command);
             debug_assert!(sent.is_ok(), "a new channel has room");
         }
+        let origin = match origin {
+            Origin::Journal if partition.timers.rested(&head.id.ident()) => Origin::Rest,
+            other => other,
+        };
         let context = self.driver_context(partition);
         let driver = Driver::new(context, head, state, origin, ends, None);
         self.runtime.spawn(driver.run());

@@ -14,7 +14,7 @@ use crate::store::StoreError;
 const AT_ONCE: u16 = 200;
 /// The pause between one lot and the next.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How often it is looked whether something is old.
+/// How often it is looked whether something is old, unless it is old sooner.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// A node removes nothing while more than this part of the workflows that it takes on are in memory.
 const BUSY_PART: usize = 4;
@@ -34,7 +34,8 @@ impl Node {
         let Some(retention) = self.settings.retention else {
             return;
         };
-        let mut pause = LOOK_EVERY;
+        let look_every = LOOK_EVERY.min(retention);
+        let mut pause = look_every;
         while !self.has_given_up() {
             self.runtime.sleep(pause).await;
             let retention_us = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
@@ -42,7 +43,7 @@ impl Node {
             // What is only remembered here must not outlive its row.
             self.registry.forget_settled(before);
             let busy = self.registry.driven() > self.settings.in_flight_max / BUSY_PART;
-            pause = LOOK_EVERY;
+            pause = look_every;
             if self.is_draining() || busy {
                 continue;
             }

@@ -27,6 +27,8 @@ pub(crate) struct Timers {
     /// An entry may be out of date: whoever is woken for nothing goes back to sleep.
     entries: Mutex<BinaryHeap<Reverse<(Timestamp, Ident)>>>,
     earlier: Notify,
+    /// Those that left memory with nothing under way, under this epoch: the attempt that their journal names next has not begun.
+    at_rest: Mutex<HashSet<Ident>>,
     /// When it was last seen to who is due.
     turned_at: AtomicI64,
 }
@@ -41,6 +43,22 @@ impl Timers {
         if is_first {
             self.earlier.notify_one();
         }
+    }
+
+    /// This workflow leaves memory with nothing under way.
+    pub(crate) fn rests(&self, ident: Ident) {
+        self.at_rest
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(ident);
+    }
+
+    /// This workflow is in memory again. Whether nothing was under way when it left.
+    pub(super) fn rested(&self, ident: &Ident) -> bool {
+        self.at_rest
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(ident)
     }
 
     /// How many entries there are.
@@ -130,7 +148,9 @@ impl Node {
             if let Err(error) = self.wake(partition, &due).await {
                 tracing::warn!(partition.id = %partition.lease.partition, %error, "those whose time has come can't be read");
                 let again = self.runtime.now().after(PAUSE);
-                due.into_iter().for_each(|ident| timers.add(again, ident));
+                for ident in due {
+                    timers.add(again, ident);
+                }
                 self.runtime.sleep(PAUSE).await;
             }
         }

@@ -112,6 +112,8 @@ pub struct Progress {
     pub undo: Undo,
     /// Its compensation took effect once, and an effect was found after that: the rows that went with it are taken back already.
     pub undone_before: bool,
+    /// An operator gave its output: no rows were written with it.
+    pub given_by_operator: bool,
     /// The last error, for those who look.
     pub last_error: Option<StepError>,
     /// Since when its action, or its compensation, is being attempted: the time that its retries have used up.

@@ -50,6 +50,7 @@ impl WorkflowState {
             action: StepState::Untouched,
             undo: Undo::No,
             undone_before: false,
+            given_by_operator: false,
             last_error: None,
             attempting_since: None,
             since: record.at,
@@ -529,6 +530,7 @@ impl WorkflowState {
         match resolution {
             Resolution::Done(output) => {
                 let output = output.clone();
+                self.steps[index.0].given_by_operator = true;
                 self.settle(record, index, StepState::Done { attempt, output });
                 self.unpark_if_about(record, index);
             }
@@ -580,6 +582,7 @@ impl WorkflowState {
             StepState::Attempting { attempt, .. } | StepState::Failed { attempt, .. } => attempt,
         };
         let output = output.clone();
+        self.steps[index.0].given_by_operator = true;
         self.settle(record, index, StepState::Done { attempt, output });
         self.unpark_if_about(record, index);
         Ok(())

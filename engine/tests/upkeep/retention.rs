@@ -79,10 +79,7 @@ async fn a_workflow_is_removed_when_it_has_been_at_its_end_for_long_enough_and_i
     let open = house.waiting(&node, "open").await;
     let ended_at = house.head(id).updated_at;
     let records = house.store.records(id, 0, 100).await.unwrap().len();
-    house
-        .runtime
-        .sleep_until(ended_at.after(KEPT))
-        .await;
+    house.runtime.sleep_until(ended_at.after(KEPT)).await;
     let again = node.engine.start(start("k")).await.unwrap();
     assert!(matches!(again, Started::Existing(view) if view.id == id));
     house.runtime.sleep(2 * MINUTE).await;
@@ -176,6 +173,23 @@ async fn one_of_several_nodes_removes() {
     // The node that ran it has forgotten it, too.
     let anew = second.engine.start(start("k")).await.unwrap();
     assert!(matches!(anew, Started::New(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_node_removes_only_when_the_first_one_is_gone() {
+    let (mut house, full) = house();
+    full.full.store(true, Ordering::Relaxed);
+    let first = house.open("a", &[1]).await;
+    let empty = Arc::<Shelf>::default();
+    house.settings.archive = Some(empty.clone());
+    let second = house.open("b", &[1]).await;
+    completed(&house, &second, "k").await;
+    house.runtime.sleep(2 * KEPT).await;
+    assert_eq!(second.engine.counters().purged, 0);
+    first.kill();
+    house.runtime.sleep(2 * MINUTE).await;
+    assert_eq!(second.engine.counters().purged, 1);
+    assert_eq!(empty.kept.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Versions side by side: what a program does not have is left alone, counted and shown, and goes on where it can.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine::definition::{Durability, Saga};
 use engine::store::{CommandState, Status};
@@ -163,4 +164,43 @@ async fn a_node_that_is_alone_keeps_what_it_cannot_run() {
     let row = rows.iter().find(|row| row.id == id.partition()).unwrap();
     assert_eq!((row.owner.0.as_str(), row.epoch.0), ("old", 2));
     assert_eq!(old.engine.counters().quarantined, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_was_passed_on_is_left_to_others_for_three_leases_and_kept_after_that() {
+    let house = House::new();
+    let new = house.open("new", &[1, 2]).await;
+    let id = house.waiting(&new, "two").await;
+    let old = house.open("old", &[1]).await;
+    // Another node is alive, as far as anybody can see, and takes nothing over.
+    let other = engine::NodeName("other".into());
+    let lease = 60 * MINUTE;
+    house.store.acquire(&other, 1, &[], lease).await.unwrap();
+    new.kill();
+    let row = async || {
+        let rows = house.store.partitions().await.unwrap();
+        let row = rows.into_iter().find(|row| row.id == id.partition());
+        row.unwrap()
+    };
+    let second = Duration::from_secs(1);
+    for _ in 0..120 {
+        let row = row().await;
+        if row.owner.0 == "old" && row.lease_left_us <= 0 {
+            break;
+        }
+        house.runtime.sleep(second).await;
+    }
+    let epoch = row().await.epoch;
+    for _ in 0..28 {
+        let free = row().await;
+        assert!(free.lease_left_us <= 0 && free.epoch == epoch, "{free:?}");
+        house.runtime.sleep(second).await;
+    }
+    house.runtime.sleep(5 * second).await;
+    for _ in 0..50 {
+        let kept = row().await;
+        assert!(kept.lease_left_us > 0 && kept.epoch > epoch, "{kept:?}");
+        house.runtime.sleep(second).await;
+    }
+    old.check();
 }

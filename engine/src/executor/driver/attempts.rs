@@ -57,7 +57,11 @@ impl Driver {
         self.late.extend(ended.late.take());
         self.tell_breaker(&ended);
         if !self.is_expected(&ended) {
-            return;
+            // The workflow moved on without it: an operator said what became of it, perhaps wrongly.
+            let took_effect = ended.direction == Direction::Forward
+                && matches!(ended.outcome, Outcome::Done { .. });
+            let step = ended.step;
+            return self.ended_late(&Late { step, took_effect });
         }
         let step = self.state.definition().step(ended.step).name.to_string();
         match ended.direction {
@@ -79,15 +83,23 @@ impl Driver {
     }
 
     /// An action that was given up has ended after all. If it took effect while the workflow goes back, it is undone, again if
-    /// need be; otherwise it changes nothing.
+    /// need be, or an operator must see to it; otherwise it changes nothing.
     pub(super) fn ended_late(&mut self, late: &Late) {
-        let definition = self.state.definition();
-        let node = definition.step(late.step);
+        if !late.took_effect || self.state.is_terminal() || !self.state.is_going_back() {
+            return;
+        }
+        let node = self.state.definition().step(late.step);
+        let step = node.name.to_string();
         let is_still_to_be_undone =
             self.state.needs_undo(late.step) && self.state.steps[late.step.0].undo == Undo::No;
-        if late.took_effect && node.undoable && self.state.is_going_back() && !is_still_to_be_undone
-        {
-            let step = node.name.to_string();
+        if node.phase == StepPhase::Pivot {
+            let error = StepError::new(
+                "pivot-took-effect-late",
+                format!("`{step}` took effect after the workflow had turned back"),
+            );
+            tracing::error!(workflow.id = %self.id, %error, "an operator must see to it");
+            self.record(Event::Poisoned { error }, Vec::new());
+        } else if node.undoable && !is_still_to_be_undone {
             self.record(Event::EffectFoundLate { step }, Vec::new());
         }
     }
@@ -233,8 +245,9 @@ impl Driver {
         let attempt = ended.number;
         let (error, after) = match ended.outcome {
             Outcome::Done { mut changes, .. } => {
-                let rows_are_gone = self.state.steps[ended.step.0].undone_before;
-                if rows_are_gone || self.rows_never.contains(&ended.step) {
+                let progress = &self.state.steps[ended.step.0];
+                let without_rows = progress.undone_before || progress.given_by_operator;
+                if without_rows || self.rows_never.contains(&ended.step) {
                     changes.clear();
                 }
                 return self.record(Event::CompensationDone { step, attempt }, changes);

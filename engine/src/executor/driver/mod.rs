@@ -80,8 +80,10 @@ pub(crate) struct Leftover {
 pub(crate) enum Origin {
     /// It is being started with this record: nothing is durable.
     Start(Record),
-    /// It was folded from the journal.
+    /// It was folded from the journal: another life may have begun what comes next.
     Journal,
+    /// It was folded from the journal, and left memory under this epoch with nothing under way.
+    Rest,
     /// Its start was lost: nothing is durable, and it turns back.
     Leftover(Box<Leftover>),
 }
@@ -189,6 +191,7 @@ impl Driver {
         let (durable, inherited, pending) = match origin {
             Origin::Start(record) => (None, HashSet::new(), vec![Staged::alone(record)]),
             Origin::Journal => (Some(state.clone()), under_way(&state), Vec::new()),
+            Origin::Rest => (Some(state.clone()), HashSet::new(), Vec::new()),
             Origin::Leftover(lost) => {
                 let staged = lost.staged.clone();
                 leftover = Some(lost);
@@ -304,6 +307,9 @@ impl Driver {
         }
         // Commands that are dropped here are still pending in the inbox, and are handed over again.
         self.commands.close();
+        if remember && !self.state.is_terminal() {
+            self.context.timers.rests(self.id.ident());
+        }
         self.context.registry.retire(&self.resident, remember);
         if let Some(wake_at) = wake_at {
             self.context.timers.add(wake_at, self.id.ident());

@@ -99,6 +99,10 @@ impl Driver {
     /// Hands what may have been done to those who will know whether it is in the journal.
     pub(super) fn leave_over(&mut self, mut staged: Vec<Staged>, undecided: bool) {
         staged.append(&mut self.pending);
+        // Commands are still pending in the inbox, for the life of the workflow that the journal has.
+        for staged in &mut staged {
+            staged.command = None;
+        }
         let leftover = match self.leftover.take() {
             Some(leftover) => Leftover {
                 epoch: self.context.epoch,

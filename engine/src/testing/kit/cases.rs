@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::fault::{Expected, Fault, Scene, Times};
+use super::expected::Expected;
+use super::fault::{Fault, Scene, Times};
 use super::script::Rule;
 use crate::definition::{Definition, Phase, StepIndex, StepKind, StepNode};
 use crate::workflow::Direction;

@@ -3,7 +3,8 @@
 use super::World;
 use super::cases::Case;
 use super::clock::JumpingClock;
-use super::fault::{Ends, Fault, Parks};
+use super::expected::{Ends, Parks};
+use super::fault::Fault;
 use super::life::WorldTime;
 use super::report::{Check, Failure};
 use super::stage::{Stage, Stand, Stuck};

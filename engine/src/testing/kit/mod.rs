@@ -75,11 +75,15 @@
 //! ```
 
 mod fault;
-mod report;
+
+mod expected;
 
 mod cases;
 
 mod stage;
+
+mod help;
+mod operator;
 
 mod judge;
 
@@ -90,6 +94,8 @@ mod intercepted;
 mod clock;
 mod life;
 mod rows;
+
+mod report;
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, resume_unwind};

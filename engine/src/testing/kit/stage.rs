@@ -10,16 +10,17 @@ use super::cases::{Case, LONGEST, Signals};
 use super::clock::JumpingClock;
 use super::intercepted::intercepted;
 use super::life::Life;
+use super::operator::{tell, view};
 use super::script::Script;
 use super::{Ending, Rows, World};
-use crate::command::{Command, Verb};
-use crate::definition::{Definition, Outcome, StepIndex, StepKind};
+use crate::command::Verb;
+use crate::definition::{Definition, Outcome};
 use crate::engine::{Engine, Start, StartError, View};
 use crate::ids::WorkflowId;
-use crate::runtime::{Clock as _, Timestamp};
-use crate::store::{CommandState, Head, Status, Store as _};
+use crate::runtime::Clock as _;
+use crate::store::{Head, Status, Store as _};
 use crate::testing::MemoryStore;
-use crate::workflow::{By, Phase, Record, Signal, StepState};
+use crate::workflow::{Phase, Record};
 
 /// How often a client repeats a start that was not accepted.
 const STARTS_MAX: u32 = 4;
@@ -29,8 +30,6 @@ const START_AGAIN: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How often it looks.
 const LOOKS_MAX: u32 = 20_000;
-/// How long an answer to a command may take.
-const ANSWERED_WITHIN: Duration = Duration::from_hours(1);
 
 /// Why a case could not be played to its end, in words.
 pub(super) type Stuck = String;
@@ -239,162 +238,11 @@ impl<'a, W: World> Stage<'a, W> {
         Err(format!("it does not end: it is {}", head.status))
     }
 
-    /// Brings about what the workflow waits for.
-    async fn help(&mut self, engine: &Engine, head: &Head) -> Result<(), Stuck> {
-        let mut nodes = self.definition.steps().iter();
-        let mut waiting = Vec::new();
-        if nodes.any(|node| node.kind != StepKind::Action) {
-            waiting = self.waiting(&view(engine, head.id).await?);
-        }
-        if let Some(step) = self.case.crash_while_waiting
-            && self.history.crashes == 0
-            && waiting.contains(&step)
-        {
-            return self.script.crash().await;
-        }
-        for step in &waiting {
-            if self.send_signal(engine, head.id, *step).await? {
-                return Ok(());
-            }
-        }
-        if head.status != Status::Waiting {
-            return Ok(());
-        }
-        match head.wake_at {
-            Some(instant) => {
-                self.clock.set(instant.max(self.clock.now()));
-                Ok(())
-            }
-            None => self.give_up(engine, head.id, &waiting).await,
-        }
-    }
-
     async fn head(&self, id: WorkflowId) -> Result<Head, Stuck> {
         match self.store.find(&id.ident()).await {
             Ok(Some(head)) => Ok(head),
             Ok(None) => Err("it is not in the store any more".to_owned()),
             Err(error) => Err(format!("it can't be read: {error}")),
         }
-    }
-
-    /// It waits for a signal that never comes, for as long as it takes: an operator turns it back.
-    async fn give_up(
-        &mut self,
-        engine: &Engine,
-        id: WorkflowId,
-        waiting: &[StepIndex],
-    ) -> Result<(), Stuck> {
-        if matches!(self.case.signals, Signals::AllBut(_)) {
-            self.history.turned_back = true;
-            return tell(engine, id, Verb::Compensate, "compensate").await;
-        }
-        let names: Vec<&str> = waiting
-            .iter()
-            .map(|step| &*self.definition.step(*step).name)
-            .collect();
-        let names = names.join("`, `");
-        Err(format!(
-            "it waits for the signal `{names}`, which the world does not send"
-        ))
-    }
-
-    /// Sends the signal that a step awaits, if it is to be sent. `false`: it is not.
-    async fn send_signal(
-        &self,
-        engine: &Engine,
-        id: WorkflowId,
-        step: StepIndex,
-    ) -> Result<bool, Stuck> {
-        let node = self.definition.step(step);
-        if node.kind != StepKind::Signal || self.case.signals == Signals::AllBut(step) {
-            return Ok(false);
-        }
-        let signals = self.world.signals();
-        let Some((name, payload)) = signals.into_iter().find(|(name, _)| **name == *node.name)
-        else {
-            return Ok(false);
-        };
-        let signal = Signal {
-            name: name.to_owned(),
-            id: format!("{name} 1"),
-            payload,
-        };
-        let times = if self.case.signals == Signals::Twice {
-            2
-        } else {
-            1
-        };
-        for time in 0..times {
-            let key = format!("{name} {time}");
-            tell(engine, id, Verb::Signal(signal.clone()), &key).await?;
-        }
-        Ok(true)
-    }
-
-    async fn send_all_signals(&self, engine: &Engine, id: WorkflowId) -> Result<(), Stuck> {
-        let state = view(engine, id).await?.state;
-        for (name, payload) in self.world.signals() {
-            let signal = Signal {
-                name: name.to_owned(),
-                id: format!("{name} 1"),
-                payload,
-            };
-            let came = state
-                .as_ref()
-                .is_some_and(|state| state.is_terminal() || state.has_signal(&signal.id));
-            if !came {
-                tell(engine, id, Verb::Signal(signal), name).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The steps that wait for an instant or a signal.
-    fn waiting(&self, view: &View) -> Vec<StepIndex> {
-        let Some(state) = &view.state else {
-            return Vec::new();
-        };
-        let waits =
-            |index: &StepIndex| matches!(state.steps[index.0].action, StepState::Waiting { .. });
-        let indexes = (0..self.definition.steps().len()).map(StepIndex);
-        if state.is_going_back() {
-            return Vec::new();
-        }
-        indexes.filter(waits).collect()
-    }
-}
-
-async fn view(engine: &Engine, id: WorkflowId) -> Result<View, Stuck> {
-    match engine.view(id).await {
-        Ok(Some(view)) => Ok(view),
-        Ok(None) => Err("it is not in the store any more".to_owned()),
-        Err(error) => Err(format!("it can't be read: {error}")),
-    }
-}
-
-/// Gives a command. A signal that comes too late is nobody's fault.
-async fn tell(engine: &Engine, id: WorkflowId, verb: Verb, key: &str) -> Result<(), Stuck> {
-    let name = verb.name();
-    let is_signal = matches!(verb, Verb::Signal(_));
-    let command = Command {
-        workflow: id,
-        verb,
-        by: By {
-            actor: "kit".into(),
-            reason: "the case has it so".into(),
-        },
-        expected_seq: None,
-        key: key.to_owned(),
-    };
-    let deadline: Timestamp = engine.runtime().now().after(ANSWERED_WITHIN);
-    match engine.command(command, deadline).await {
-        Ok(commanded) => match commanded.state {
-            CommandState::Done { .. } => Ok(()),
-            CommandState::Refused { .. } if is_signal => Ok(()),
-            CommandState::Refused { why } => Err(format!("`{name}` was refused: {why}")),
-            CommandState::Pending => Err(format!("`{name}` was not answered")),
-        },
-        Err(_) if is_signal => Ok(()),
-        Err(error) => Err(format!("`{name}` was not accepted: {error}")),
     }
 }

@@ -378,13 +378,13 @@ mod tests {
         fn has(&self, reserved: usize, charges: &[u64], letters: usize) -> Result<(), String> {
             let books = self.books();
             let held: Vec<&String> = books.reservations.values().flatten().collect();
-            let charged: Vec<u64> = books.charges.values().copied().collect();
-            if (held.len(), &*charged, books.letters.len()) == (reserved, charges, letters) {
+            let taken: Vec<u64> = books.charges.values().copied().collect();
+            if (held.len(), &*taken, books.letters.len()) == (reserved, charges, letters) {
                 return Ok(());
             }
             let sent = books.letters.len();
             Err(format!(
-                "{held:?} are reserved, {charged:?} cents charged, {sent} letters sent"
+                "{held:?} are reserved, {taken:?} cents charged, {sent} letters sent"
             ))
         }
     }

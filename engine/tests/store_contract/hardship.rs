@@ -49,18 +49,25 @@ async fn a_batch_that_loses_a_dead_lock_wrote_nothing_and_is_written_when_it_is_
         run(&mut rival, "UPDATE stock SET held = held + 10 WHERE product = 'q'")
             .await
             .expect("locked");
-        let committing = tokio::task::spawn(async move {
+        let mut committing = JoinSet::new();
+        committing.spawn(async move {
             let outcome = journal.commit(&batch).await;
             (journal, batch, outcome)
         });
         let waits = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'";
         // On a slow machine the batch may have given up waiting for the lock by then, which is the same to it.
-        while fixture.count(waits).await == 0 && !committing.is_finished() {}
+        let mut ended = None;
+        while fixture.count(waits).await == 0 && ended.is_none() {
+            ended = committing.try_join_next();
+        }
         run(&mut rival, "UPDATE stock SET held = held + 10 WHERE product = 'p'")
             .await
             .expect("the batch is the victim, or gone");
         run(&mut rival, "COMMIT").await.expect("committed");
-        let (mut journal, batch, outcome) = committing.await.expect("no panic");
+        if ended.is_none() {
+            ended = committing.join_next().await;
+        }
+        let (mut journal, batch, outcome) = ended.expect("a batch").expect("no panic");
         assert!(
             matches!(outcome, Err(CommitError::Contended(_))),
             "{outcome:?}"

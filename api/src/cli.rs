@@ -147,6 +147,16 @@ pub enum StoreKind {
     Sqlite,
 }
 
+impl StoreKind {
+    /// The partitions that serve it best: MySQL works on two connections at once, SQLite has one writer.
+    pub const fn partitions(self) -> u16 {
+        match self {
+            Self::Mysql => 2,
+            Self::Sqlite => 1,
+        }
+    }
+}
+
 /// Where a benchmark runs.
 #[derive(Args, Debug)]
 pub struct BenchStore {
@@ -156,6 +166,16 @@ pub struct BenchStore {
     /// MySQL or MariaDB, for --store mysql
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub database_url: Option<crate::config::Secret>,
+    /// Partitions, each with a journal writer and a connection [default: 2, and 1 on SQLite, whose writers take turns]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=16))]
+    partitions: Option<u16>,
+}
+
+impl BenchStore {
+    /// How many partitions the engine has.
+    pub fn partitions(&self) -> u16 {
+        self.partitions.unwrap_or(self.store.partitions())
+    }
 }
 
 #[derive(Args, Debug)]
@@ -165,9 +185,6 @@ pub struct BenchTakeover {
     /// Workflows that are in the middle of something when their node dies
     #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub open: u32,
-    /// Partitions, each with a journal writer and a connection
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=16))]
-    pub partitions: u16,
     /// How to print the result
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
@@ -201,9 +218,6 @@ pub struct BenchEngine {
     /// Workflows at the same time
     #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub in_flight: u32,
-    /// Partitions, each with a journal writer and a connection
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=16))]
-    pub partitions: u16,
     /// How to print the result
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     pub output: Output,

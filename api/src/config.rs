@@ -114,7 +114,7 @@ pub struct Backend {
     )]
     pub in_flight_max: u32,
 
-    /// Partitions that this node owns at least; each has a journal writer and a connection. [default: 2]
+    /// Partitions that this node owns at least; each has a journal writer and a connection. [default: 2, and 1 on SQLite, whose writers take turns]
     #[arg(
         long,
         env = "HOLDFAST_PARTITIONS",
@@ -133,6 +133,25 @@ pub struct Backend {
         value_parser = duration_between(Duration::from_secs(1), Duration::from_mins(5))
     )]
     pub lease: Duration,
+
+    /// Workflows that ended so long ago are removed with their events, and their start keys are forgotten. Without it all are
+    /// kept.
+    #[arg(
+        long,
+        env = "HOLDFAST_RETENTION",
+        value_name = "TIME",
+        value_parser = duration_between(Duration::from_hours(1), Duration::from_hours(24 * 3_650))
+    )]
+    pub retention: Option<Duration>,
+
+    /// A file to which each workflow is written, one a line, before it is removed.
+    #[arg(
+        long,
+        env = "HOLDFAST_ARCHIVE",
+        value_name = "FILE",
+        requires = "retention"
+    )]
+    pub archive: Option<PathBuf>,
 }
 
 /// The servers of production.
@@ -245,9 +264,9 @@ fn duration_between(
     }
 }
 
-/// A whole number with its unit: `ms`, `s` or `m`.
+/// A whole number with its unit: `ms`, `s`, `m`, `h` or `d`.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || "must be a whole number with ms, s or m, such as 10s".to_owned();
+    let wrong = || "must be a whole number with ms, s, m, h or d, such as 10s".to_owned();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().map_err(|_| wrong())?;
@@ -255,6 +274,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         "ms" => number,
         "s" => number.checked_mul(1_000).ok_or_else(wrong)?,
         "m" => number.checked_mul(60_000).ok_or_else(wrong)?,
+        "h" => number.checked_mul(3_600_000).ok_or_else(wrong)?,
+        "d" => number.checked_mul(86_400_000).ok_or_else(wrong)?,
         _ => return Err(wrong()),
     };
     Ok(Duration::from_millis(millis))
@@ -269,13 +290,15 @@ mod tests {
         assert_eq!(parse_duration("10s"), Ok(Duration::from_secs(10)));
         assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(parse_duration("2m"), Ok(Duration::from_mins(2)));
+        assert_eq!(parse_duration("36h"), Ok(Duration::from_hours(36)));
+        assert_eq!(parse_duration("30d"), Ok(Duration::from_hours(720)));
         for wrong in [
             "",
             "10",
             "s",
             "1.5s",
             "-1s",
-            "10h",
+            "10y",
             "99999999999999999999s",
             "18446744073709551615s",
             "1 s",

@@ -20,44 +20,11 @@ use std::time::Duration;
 
 use engine::store::Status;
 use engine::{View, WorkflowId};
-use support::effects::{Ahead, Temper};
-use support::flaky::Trouble;
+use support::effects::Ahead;
+use support::lives::on_paused_time;
 use support::site::{Life, Mix, Site};
 
-const QUIET: Mix = Mix {
-    temper: Temper {
-        refused: 0,
-        retry: 0,
-        unknown: 0,
-        panic: 0,
-        hang: 0,
-        late: 0,
-        undo_refused: 0,
-    },
-    trouble: Trouble {
-        unavailable: 0,
-        contended: 0,
-        lost_before: 0,
-        lost_after: 0,
-        late: 0,
-        hang: 0,
-        rows_refused: 0,
-        reads: 0,
-    },
-    bus_fails: 0,
-    ahead: Ahead::First,
-};
-
-/// A test on its own paused clock: one runtime a seed, so that each begins alike.
-fn on_paused_time<T>(test: impl Future<Output = T>) -> T {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap()
-        .block_on(test)
-}
+const QUIET: Mix = Mix::QUIET;
 
 /// A site without random trouble, on its own paused clock, whose end is checked.
 fn quiet(ahead: Ahead, test: impl AsyncFnOnce(&Site) -> Life) {

@@ -322,35 +322,84 @@ async fn a_deadline_does_not_turn_back_what_is_past_its_pivot() {
 
 // ---- ports ----
 
-struct Ported(Scripted);
+/// A scripted step with another policy, which takes its time.
+struct Tuned {
+    step: Scripted,
+    policy: Policy,
+    takes: Duration,
+}
 
-impl Action for Ported {
+impl Action for Tuned {
     type Input = u32;
     type Output = u32;
 
     fn name(&self) -> &str {
-        self.0.name()
+        self.step.name()
     }
 
     fn policy(&self) -> Policy {
-        Policy {
-            port: Some("gateway"),
-            retry: RetryPolicy {
-                attempts_max: 1_000,
-                ..self.0.policy().retry
-            },
-            ..self.0.policy()
-        }
+        self.policy
     }
 
     async fn act(&self, attempt: &Attempt, input: u32) -> Outcome<u32> {
-        self.0.act(attempt, input).await
+        tokio::time::sleep(self.takes).await;
+        self.step.act(attempt, input).await
     }
 }
 
-impl Compensable for Ported {
+impl Compensable for Tuned {
     async fn compensate(&self, attempt: &Attempt, input: u32, output: Option<u32>) -> Outcome<()> {
-        self.0.compensate(attempt, input, output).await
+        self.step.compensate(attempt, input, output).await
+    }
+}
+
+/// A step that depends on a port and never gives up.
+fn at_port(step: Scripted) -> Tuned {
+    let policy = step.policy();
+    let retry = RetryPolicy {
+        attempts_max: 1_000,
+        ..policy.retry
+    };
+    Tuned {
+        step,
+        policy: Policy {
+            port: Some("gateway"),
+            retry,
+            ..policy
+        },
+        takes: Duration::ZERO,
+    }
+}
+
+/// A step that takes longer than its time-out, and is tried once.
+fn slow(world: &World) -> Tuned {
+    let step = step(world, "slow");
+    Tuned {
+        policy: Policy {
+            retry: RetryPolicy::NONE,
+            ..step.policy()
+        },
+        step,
+        takes: Duration::from_millis(1_500),
+    }
+}
+
+/// A step whose next attempt is longer away than a workflow stays in memory.
+fn patient(world: &World) -> Tuned {
+    let step = step(world, "pay");
+    let retry = RetryPolicy {
+        first_delay: MINUTE,
+        delay_max: MINUTE,
+        attempts_max: 3,
+        elapsed_max: None,
+    };
+    Tuned {
+        policy: Policy {
+            retry,
+            ..step.policy()
+        },
+        step,
+        takes: Duration::ZERO,
     }
 }
 
@@ -361,7 +410,7 @@ fn ported(world: &World, durability: Durability) -> Arc<Definition> {
     };
     let mut saga = Saga::<u32>::new("ported", 1);
     let input = saga.input();
-    let a = saga.compensable(Ported(step), &input);
+    let a = saga.compensable(at_port(step), &input);
     Arc::new(saga.finish(&a).unwrap())
 }
 
@@ -430,8 +479,8 @@ async fn a_start_whose_steps_all_wait_for_a_port_that_is_down_leaves_no_trace_ei
     };
     let mut saga = Saga::<u32>::new("ported", 1);
     let input = saga.input();
-    let a = saga.compensable(Ported(replayable("a")), &input);
-    saga.compensable(Ported(replayable("b")), &input);
+    let a = saga.compensable(at_port(replayable("a")), &input);
+    saga.compensable(at_port(replayable("b")), &input);
     harness.definition = Arc::new(saga.finish(&a).unwrap());
     for name in ["a", "b", "undo a?", "undo b?"] {
         harness.world.script(name, vec![Script::Retry; 2_000]);
@@ -456,41 +505,13 @@ async fn a_start_whose_steps_all_wait_for_a_port_that_is_down_leaves_no_trace_ei
     assert_eq!(harness.store.workflows(), 0);
 }
 
-/// A pivot whose next attempt is longer away than a workflow stays in memory.
-struct Patient(Scripted);
-
-impl Action for Patient {
-    type Input = u32;
-    type Output = u32;
-
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn policy(&self) -> Policy {
-        Policy {
-            retry: RetryPolicy {
-                first_delay: MINUTE,
-                delay_max: MINUTE,
-                attempts_max: 3,
-                elapsed_max: None,
-            },
-            ..self.0.policy()
-        }
-    }
-
-    async fn act(&self, attempt: &Attempt, input: u32) -> Outcome<u32> {
-        self.0.act(attempt, input).await
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn an_attempt_after_a_rest_is_known_to_be_the_first_of_its_number() {
     let mut harness = harness();
     let mut saga = Saga::<u32>::new("patient", 1);
     let input = saga.input();
     let a = saga.compensable(step(&harness.world, "a"), &input);
-    let (saga, paid) = saga.pivot(Patient(step(&harness.world, "pay")), &a);
+    let (saga, paid) = saga.pivot(patient(&harness.world), &a);
     harness.definition = Arc::new(saga.finish(&paid).unwrap());
     harness.world.script("pay", vec![Script::Retry; 3]);
     let engine = harness.open().await;
@@ -505,43 +526,12 @@ async fn an_attempt_after_a_rest_is_known_to_be_the_first_of_its_number() {
 
 // ---- attempts that end late ----
 
-/// Takes effect after its time-out, once.
-struct Slow(Scripted, Duration);
-
-impl Action for Slow {
-    type Input = u32;
-    type Output = u32;
-
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn policy(&self) -> Policy {
-        Policy {
-            retry: RetryPolicy::NONE,
-            ..self.0.policy()
-        }
-    }
-
-    async fn act(&self, attempt: &Attempt, input: u32) -> Outcome<u32> {
-        tokio::time::sleep(self.1).await;
-        self.0.act(attempt, input).await
-    }
-}
-
-impl Compensable for Slow {
-    async fn compensate(&self, attempt: &Attempt, input: u32, output: Option<u32>) -> Outcome<()> {
-        self.0.compensate(attempt, input, output).await
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_late_success_of_a_step_that_was_undone_is_undone_again() {
     let mut harness = harness();
     let mut saga = Saga::<u32>::new("slow", 1);
     let input = saga.input();
-    let slow = Slow(step(&harness.world, "slow"), Duration::from_millis(1_500));
-    let a = saga.compensable(slow, &input);
+    let a = saga.compensable(slow(&harness.world), &input);
     harness.definition = Arc::new(saga.finish(&a).unwrap());
     let engine = harness.open().await;
     let view = harness.run(&engine, "k").await.unwrap();
@@ -569,8 +559,7 @@ async fn a_pivot_that_takes_effect_after_an_operator_said_that_it_did_not_is_the
     let mut saga = Saga::<u32>::new("slow", 1);
     let input = saga.input();
     let a = saga.compensable(step(&harness.world, "a"), &input);
-    let slow = Slow(step(&harness.world, "slow"), Duration::from_millis(1_500));
-    let (saga, paid) = saga.pivot(slow, &a);
+    let (saga, paid) = saga.pivot(slow(&harness.world), &a);
     harness.definition = Arc::new(saga.finish(&paid).unwrap());
     harness
         .world

@@ -93,7 +93,7 @@ fn as_json(
         "seconds": round(measured.seconds),
         "in_flight": arguments.in_flight,
         "refused": arguments.refuse,
-        "partitions": arguments.partitions,
+        "partitions": arguments.place.partitions(),
         "rows_per_commit": round(measured.rows_per_commit()),
         "store": scratch.name(),
         "durability": scratch.durability(),
@@ -128,7 +128,7 @@ fn as_text(
                 "all done"
             },
             arguments.in_flight,
-            arguments.partitions
+            arguments.place.partitions()
         ),
     );
     line(

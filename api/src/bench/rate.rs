@@ -114,7 +114,7 @@ async fn open(
         definitions: vec![Arc::new(definition)],
         settings: Settings {
             node: NodeName("bench".to_owned()),
-            partitions: arguments.partitions,
+            partitions: arguments.place.partitions(),
             // A workflow that has just ended may still count for a moment.
             in_flight_max: usize::try_from(arguments.in_flight)
                 .unwrap_or(usize::MAX)

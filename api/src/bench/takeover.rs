@@ -48,7 +48,7 @@ pub async fn run(arguments: BenchTakeover, runtime: Runtime) -> Result<(), Failu
             "{:#}",
             json!({
                 "open_workflows": arguments.open,
-                "partitions": arguments.partitions,
+                "partitions": arguments.place.partitions(),
                 "store": scratch.name(),
                 "durability": scratch.durability(),
                 "seconds_until_all_are_driven": opened,
@@ -65,7 +65,9 @@ pub async fn run(arguments: BenchTakeover, runtime: Runtime) -> Result<(), Failu
             );
             println!(
                 "{:<22} {} workflows in the middle of their second step, {} partitions",
-                "left behind", arguments.open, arguments.partitions
+                "left behind",
+                arguments.open,
+                arguments.place.partitions()
             );
             println!("{:<22} {opened} s", "all driven after");
             println!("{:<22} {first} s", "the first ended after");
@@ -156,7 +158,7 @@ async fn open(
         definitions: vec![Arc::new(definition)],
         settings: Settings {
             node: NodeName("bench".to_owned()),
-            partitions: arguments.partitions,
+            partitions: arguments.place.partitions(),
             in_flight_max: usize::try_from(arguments.open)
                 .unwrap_or(usize::MAX)
                 .saturating_add(1_000),

@@ -124,7 +124,7 @@ async fn measure(
     runtime: &Runtime,
 ) -> Result<(f64, Vec<Duration>), Failure> {
     let latenesses = Latenesses::default();
-    let engine = open(scratch, runtime, &latenesses).await?;
+    let engine = open(arguments, scratch, runtime, &latenesses).await?;
     let before = resident_mib()?;
     let lead = Duration::from_secs(u64::from(arguments.workflows / STARTS_PER_SECOND_MIN)) + LULL;
     let first_due = runtime.now().after(lead);
@@ -153,6 +153,7 @@ async fn measure(
 }
 
 async fn open(
+    arguments: &BenchWaiting,
     scratch: &Scratch,
     runtime: &Runtime,
     latenesses: &Latenesses,
@@ -175,6 +176,7 @@ async fn open(
         definitions: vec![Arc::new(definition)],
         settings: Settings {
             node: NodeName("bench".to_owned()),
+            partitions: arguments.place.partitions(),
             ..Settings::default()
         },
     };

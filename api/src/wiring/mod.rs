@@ -12,6 +12,7 @@ use std::time::Duration;
 use engine::outbox::EventBus;
 use engine::outbox::in_process::InProcessBus;
 use engine::outbox::kafka::KafkaBus;
+use engine::retention::{Archive, JsonLinesArchive};
 use engine::store::{SqlDatabase, Store};
 use engine::{Drained, Engine, NodeName, Parts, Runtime, Settings, Timestamp};
 use tokio::sync::watch;
@@ -27,6 +28,7 @@ use workflows::purchase::{self, Gate, GateAlarm};
 use workflows::reconcile::gate::{GateKeeper, GateParts, GateState};
 
 use crate::auth::Tokens;
+use crate::cli::StoreKind;
 use crate::config::Backend;
 use crate::exit::{Code, Failure, with_causes};
 use crate::problem::{Kind, Problem};
@@ -308,7 +310,7 @@ async fn embedded(
         reservations: Arc::new(reservations),
         bus: Arc::new(InProcessBus::new()),
         kafka: None,
-        settings: settings(backend, "embedded"),
+        settings: settings(backend, "embedded", StoreKind::Sqlite.partitions())?,
         description: format!(
             "embedded (SQLite, Lua and events in this process), data in {}",
             shown(&backend.data_dir)
@@ -317,15 +319,25 @@ async fn embedded(
     })
 }
 
-fn settings(backend: &Backend, node: &str) -> Settings {
+fn settings(backend: &Backend, node: &str, partitions: u16) -> Result<Settings, Failure> {
     let defaults = Settings::default();
-    Settings {
+    let archive = backend.archive.as_ref().map(JsonLinesArchive::open);
+    let archive = archive.transpose().map_err(|error| {
+        let path = backend.archive.as_deref().map(shown).unwrap_or_default();
+        Failure::new(
+            Code::Configuration,
+            format!("--archive {path}: {}", with_causes(&error)),
+        )
+    })?;
+    Ok(Settings {
         node: NodeName(node.to_owned()),
-        partitions: backend.partitions.unwrap_or(defaults.partitions),
+        partitions: backend.partitions.unwrap_or(partitions),
         lease: backend.lease,
         in_flight_max: usize::try_from(backend.in_flight_max).unwrap_or(defaults.in_flight_max),
+        retention: backend.retention,
+        archive: archive.map(|archive| Arc::new(archive) as Arc<dyn Archive>),
         ..defaults
-    }
+    })
 }
 
 fn shown(path: &Path) -> String {

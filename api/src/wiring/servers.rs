@@ -7,6 +7,7 @@ use engine::outbox::kafka::{KafkaBus, KafkaSettings};
 use workflows::adapters::redis::RedisReservations;
 
 use super::{Foundation, database, settings};
+use crate::cli::StoreKind;
 use crate::config::{Backend, Servers};
 use crate::exit::{Code, Failure, with_causes};
 
@@ -27,7 +28,7 @@ pub(super) async fn connect(servers: &Servers, backend: &Backend) -> Result<Foun
         reservations: Arc::new(reservations),
         bus: Arc::<KafkaBus>::clone(&kafka),
         kafka: Some(kafka),
-        settings: settings(backend, &node),
+        settings: settings(backend, &node, StoreKind::Mysql.partitions())?,
         description: format!(
             "node {node} on MySQL, Redis and Kafka (topic {})",
             backend.kafka_topic

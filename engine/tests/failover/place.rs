@@ -13,8 +13,8 @@ use engine::store::{Lease, PartitionRow, Status, Store as _, UpkeepStore as _};
 use engine::{Engine, NodeName, Parts, Runtime, Settings, Timestamp, WorkflowId};
 use futures_util::future::BoxFuture;
 
-use crate::support::effects::{Ahead, Temper, definition};
-use crate::support::flaky::Trouble;
+use crate::support::effects::{Ahead, definition};
+pub use crate::support::lives::on_paused_time;
 use crate::support::lives::{SharedClock, Tasks};
 use crate::support::site::{Life, Mix, Site};
 
@@ -23,40 +23,7 @@ pub const LEASE: Duration = Duration::from_secs(10);
 /// A node looks for partitions at least as often.
 pub const LOOK: Duration = Duration::from_secs(1);
 
-const QUIET: Mix = Mix {
-    temper: Temper {
-        refused: 0,
-        retry: 0,
-        unknown: 0,
-        panic: 0,
-        hang: 0,
-        late: 0,
-        undo_refused: 0,
-    },
-    trouble: Trouble {
-        unavailable: 0,
-        contended: 0,
-        lost_before: 0,
-        lost_after: 0,
-        late: 0,
-        hang: 0,
-        rows_refused: 0,
-        reads: 0,
-    },
-    bus_fails: 0,
-    ahead: Ahead::First,
-};
-
-/// Runs a test on a paused clock of its own.
-pub fn on_paused_time<T>(test: impl Future<Output = T>) -> T {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap()
-        .block_on(test)
-}
+const QUIET: Mix = Mix::QUIET;
 
 /// Where nodes live over one store.
 pub struct Place {

@@ -81,3 +81,14 @@ impl Tasks {
         }
     }
 }
+
+/// Runs a test on a paused clock of its own: one runtime a seed, so that each begins alike.
+pub fn on_paused_time<T>(test: impl Future<Output = T>) -> T {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap()
+        .block_on(test)
+}

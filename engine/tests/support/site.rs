@@ -29,6 +29,33 @@ pub struct Mix {
     pub ahead: Ahead,
 }
 
+impl Mix {
+    /// Nothing goes wrong by itself.
+    pub const QUIET: Self = Self {
+        temper: Temper {
+            refused: 0,
+            retry: 0,
+            unknown: 0,
+            panic: 0,
+            hang: 0,
+            late: 0,
+            undo_refused: 0,
+        },
+        trouble: Trouble {
+            unavailable: 0,
+            contended: 0,
+            lost_before: 0,
+            lost_after: 0,
+            late: 0,
+            hang: 0,
+            rows_refused: 0,
+            reads: 0,
+        },
+        bus_fails: 0,
+        ahead: Ahead::First,
+    };
+}
+
 /// One life of a process.
 #[derive(Clone)]
 pub struct Life {

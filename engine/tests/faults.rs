@@ -15,7 +15,6 @@ mod random;
 #[path = "faults/starts.rs"]
 mod starts;
 
-use std::future::Future;
 use std::time::Duration;
 
 use engine::store::Status;

@@ -134,7 +134,9 @@ impl Desk {
 
     /// The commands to a workflow, newest first.
     pub async fn commands(&self, id: &str) -> Vec<Value> {
-        let listed = self.look(&format!("commands?workflow={id}&limit=500")).await;
+        let listed = self
+            .look(&format!("commands?workflow={id}&limit=500"))
+            .await;
         listed["commands"].as_array().expect("a list").clone()
     }
 

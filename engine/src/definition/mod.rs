@@ -14,6 +14,7 @@ pub use graph::{
     Compensation, Definition, DefinitionBuilder, DefinitionError, Phase, Source, StepIndex,
     StepNode, StepSpec,
 };
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
 pub(crate) use policy::mix;
 pub use policy::{Durability, Policy, RetryPolicy};
 pub use saga::{Forward, Handle, Inputs, Reversible, Saga};

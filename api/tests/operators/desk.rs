@@ -6,11 +6,11 @@ use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::eventually;
 use crate::support::http::{Answer, get, send};
 use crate::support::process::{ServeSettings, Server};
 use crate::support::servers::Servers;
 use crate::support::shop::Shop;
+use crate::support::{eventually, unique};
 
 /// A token whose payments the gateway says are in progress for as long as it is told to fail.
 pub const STUCK: &str = "tok-in-progress";
@@ -27,11 +27,11 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// Opens the sale `open` on an embedded server.
+    /// Opens a sale on an embedded server.
     pub async fn open() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let nodes = [ServeSettings::embedded(folder.path())];
-        Self::over(&nodes, folder).await
+        Self::over(&nodes, folder, "open").await
     }
 
     /// The same over MySQL, Redis and Kafka, with two nodes; `None` where there are none.
@@ -40,10 +40,11 @@ impl Desk {
         let folder = tempfile::tempdir().expect("a folder");
         let node = |name: &str| servers.serve(&folder.path().join(name));
         let nodes = [node("one"), node("two")];
-        Some(Self::over(&nodes, folder).await)
+        // Other tests have sales in the same Redis.
+        Some(Self::over(&nodes, folder, &unique("open")).await)
     }
 
-    async fn over(nodes: &[ServeSettings], folder: TempDir) -> Self {
+    async fn over(nodes: &[ServeSettings], folder: TempDir, sale: &str) -> Self {
         let mut servers = Vec::new();
         for node in nodes {
             servers.push(node.start().await);
@@ -54,7 +55,7 @@ impl Desk {
             .next()
             .expect("the gateway's address")
             .to_owned();
-        let shop = Shop::open(&servers[0], "open", 1_000, 1_000).await;
+        let shop = Shop::open(&servers[0], sale, 1_000, 1_000).await;
         Self {
             shop,
             gateway,

@@ -764,6 +764,23 @@ async fn a_command_that_is_sent_again_is_the_same_command() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_command_that_is_sent_again_while_it_would_no_longer_make_sense_is_the_same_command() {
+    let harness = harness();
+    let engine = harness.open().await;
+    let id = engine.start(start(&harness, "k")).await.unwrap().view().id;
+    until(&engine, id, Status::Waiting).await;
+    let deadline = || engine.runtime().now().after(Duration::from_secs(5));
+    let pause = command(id, Verb::Pause, "ann", "to look at it");
+    let first = engine.command(pause.clone(), deadline()).await.unwrap();
+    let again = engine.command(pause, deadline()).await.unwrap();
+    assert_eq!(first, again);
+    let other = engine
+        .command(command(id, Verb::Pause, "ben", "to look at it"), deadline())
+        .await;
+    assert!(matches!(other, Err(CommandError::Conflict(_))), "{other:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_command_for_another_version_of_the_workflow_is_refused_and_a_preview_changes_nothing() {
     let harness = harness();
     let engine = harness.open().await;

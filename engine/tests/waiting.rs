@@ -271,6 +271,26 @@ async fn thousands_that_wait_are_woken_on_time() {
     assert!(latest < Duration::from_secs(1), "{latest:?} late");
 }
 
+#[tokio::test(start_paused = true)]
+async fn no_wait_ends_while_the_engine_is_at_rest() {
+    let harness = harness();
+    let engine = harness.open().await;
+    let id = engine.start(start(&harness, "k")).await.unwrap().view().id;
+    until(&engine, id, Status::Waiting).await;
+    let deadline = engine.runtime().now().after(Duration::from_secs(5));
+    assert!(engine.pause(deadline).await);
+    let before = harness.kinds();
+    tokio::time::sleep(HOUR).await;
+    assert_eq!(
+        harness.kinds(),
+        before,
+        "nothing is recorded during a pause"
+    );
+    engine.resume();
+    let view = until(&engine, id, Status::Compensated).await;
+    assert_eq!(view.head.reason.as_deref(), Some("nobody-came"));
+}
+
 // ---- deadlines ----
 
 fn with_deadline(world: &World) -> Arc<Definition> {

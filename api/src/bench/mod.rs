@@ -1,6 +1,6 @@
 //! `holdfast bench engine`: what the engine makes of the database, beside what the database gives to a bare loop.
 //!
-//! Read in this order: `saga` (the workflow that does nothing), `database` (where, and is it durable), `rate` (the engine at
+//! Read in this order: `saga` (the workflow that does nothing), `subject` (the engine that is measured), `database` (where, and is it durable), `rate` (the engine at
 //! work), `ceiling` (the same rows without an engine), and here the report. `takeover` measures how long a dead node's workflows
 //! stand still, `waiting` what workflows cost that wait.
 
@@ -8,6 +8,7 @@ mod ceiling;
 mod database;
 mod rate;
 mod saga;
+mod subject;
 pub mod takeover;
 pub mod waiting;
 

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use engine::outbox::in_process::InProcessBus;
 use engine::store::{Status, Store};
 use engine::workflow::Record;
-use engine::{Counters, Engine, NodeName, Parts, Payload, Runtime, Settings, Start, WorkflowId};
+use engine::{Counters, Engine, Runtime, WorkflowId};
 use loadtest::driver::percentile_ms;
 use tokio::task::JoinSet;
 
 use super::saga::{self, Token};
+use super::subject::{self, Scale, failed};
 use crate::cli::BenchEngine;
 use crate::exit::{Failure, with_causes};
 
@@ -105,27 +105,14 @@ async fn open(
     } else {
         saga::completing()
     };
-    let definition =
-        definition.map_err(|error| Failure::internal("defining the benchmark's saga", &error))?;
-    let parts = Parts {
-        runtime: runtime.clone(),
-        store,
-        bus: Arc::new(InProcessBus::new()), // nobody listens: it acknowledges at once
-        definitions: vec![Arc::new(definition)],
-        settings: Settings {
-            node: NodeName("bench".to_owned()),
-            partitions: arguments.place.partitions(),
-            // A workflow that has just ended may still count for a moment.
-            in_flight_max: usize::try_from(arguments.in_flight)
-                .unwrap_or(usize::MAX)
-                .saturating_mul(2),
-            start_timeout: WORKFLOW_MAX,
-            ..Settings::default()
-        },
+    let in_flight = usize::try_from(arguments.in_flight).unwrap_or(usize::MAX);
+    let scale = Scale {
+        partitions: arguments.place.partitions(),
+        // A workflow that has just ended may still count for a moment.
+        in_flight_max: in_flight.saturating_mul(2),
+        start_timeout: WORKFLOW_MAX,
     };
-    Engine::open(parts)
-        .await
-        .map_err(|error| Failure::internal("opening the engine", &error))
+    subject::open(runtime, store, definition, scale).await
 }
 
 async fn run_all(
@@ -162,15 +149,8 @@ async fn run_one(
     runtime: &Runtime,
     number: u32,
 ) -> Result<(WorkflowId, Duration), String> {
-    let input = Payload::of(&Token::new(u64::from(number))).map_err(|error| with_causes(&error))?;
+    let start = subject::start(saga::NAME, &Token::new(u64::from(number)))?;
     let began = runtime.now();
-    let start = Start {
-        definition: saga::NAME.to_owned(),
-        input,
-        key: None,
-        request_hash: [0; 32],
-        label: None,
-    };
     let started = engine
         .start(start)
         .await
@@ -186,11 +166,4 @@ async fn run_one(
             "workflow {id} had not ended after {WORKFLOW_MAX:?}: {other:?}"
         )),
     }
-}
-
-fn failed(why: &str) -> Failure {
-    Failure::new(
-        crate::exit::Code::Internal,
-        format!("the benchmark failed: {why}"),
-    )
 }

@@ -1,23 +1,20 @@
 //! `holdfast bench takeover`: a node dies with many workflows in the middle of a step, and another one takes its place. Measured from
 //! the moment at which the second one opens, under the first one's name, so that no lease has to end.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use engine::definition::Definition;
-use engine::outbox::in_process::InProcessBus;
+use engine::definition::{Definition, DefinitionError};
 use engine::store::{Status, Store};
-use engine::{Engine, NodeName, Parts, Payload, Runtime, Settings, Start, Timestamp};
+use engine::{Engine, Runtime, Timestamp};
 use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::database::Scratch;
 use super::saga::{self, Token};
+use super::subject::{self, Scale, failed};
 use crate::cli::{BenchTakeover, Output};
-use crate::exit::{Code, Failure, with_causes};
+use crate::exit::Failure;
 
-/// Starts that are made at the same time.
-const STARTS_AT_ONCE: u32 = 512;
 /// Longer than this is a defect.
 const TAKEOVER_MAX: Duration = Duration::from_mins(5);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -88,8 +85,7 @@ async fn measure(
     let mut first = JoinSet::new();
     let (watched, clock) = (scratch.store(), runtime.clone());
     first.spawn(async move { until_ended(watched.as_ref(), &clock, began, 1).await });
-    let definition = defined(saga::completing())?;
-    let engine = open(arguments, scratch.store(), runtime, definition).await?;
+    let engine = open(arguments, scratch, runtime, saga::completing()).await?;
     let opened = runtime.now().since(began);
     let all = until_ended(store.as_ref(), runtime, began, arguments.open).await?;
     let first = match first.join_next().await {
@@ -106,40 +102,9 @@ async fn leave_behind(
     scratch: &Scratch,
     runtime: &Runtime,
 ) -> Result<(), Failure> {
-    let engine = open(
-        arguments,
-        scratch.store(),
-        runtime,
-        defined(saga::hanging())?,
-    )
-    .await?;
-    let mut starts = JoinSet::new();
-    for worker in 0..STARTS_AT_ONCE {
-        let engine = engine.clone();
-        let numbers = (worker..arguments.open).step_by(STARTS_AT_ONCE as usize);
-        starts.spawn(async move {
-            for number in numbers {
-                let input =
-                    Payload::of(&Token::new(number.into())).map_err(|error| with_causes(&error))?;
-                let start = Start {
-                    definition: saga::NAME.to_owned(),
-                    input,
-                    key: None,
-                    request_hash: [0; 32],
-                    label: None,
-                };
-                engine
-                    .start(start)
-                    .await
-                    .map_err(|error| with_causes(&error))?;
-            }
-            Ok(())
-        });
-    }
-    while let Some(ended) = starts.join_next().await {
-        let ended: Result<(), String> = ended.unwrap_or_else(|error| Err(error.to_string()));
-        ended.map_err(|why| failed(&why))?;
-    }
+    let engine = open(arguments, scratch, runtime, saga::hanging()).await?;
+    let input = |number: u32| Token::new(number.into());
+    subject::start_all(&engine, saga::NAME, arguments.open, input).await?;
     // It gives up its partitions without finishing anything: to its workflows that is its death.
     engine.drain(runtime.now()).await;
     Ok(())
@@ -147,28 +112,17 @@ async fn leave_behind(
 
 async fn open(
     arguments: &BenchTakeover,
-    store: Arc<dyn Store>,
+    scratch: &Scratch,
     runtime: &Runtime,
-    definition: Definition,
+    definition: Result<Definition, DefinitionError>,
 ) -> Result<Engine, Failure> {
-    let parts = Parts {
-        runtime: runtime.clone(),
-        store,
-        bus: Arc::new(InProcessBus::new()), // nobody listens: it acknowledges at once
-        definitions: vec![Arc::new(definition)],
-        settings: Settings {
-            node: NodeName("bench".to_owned()),
-            partitions: arguments.place.partitions(),
-            in_flight_max: usize::try_from(arguments.open)
-                .unwrap_or(usize::MAX)
-                .saturating_add(1_000),
-            start_timeout: TAKEOVER_MAX,
-            ..Settings::default()
-        },
+    let open = usize::try_from(arguments.open).unwrap_or(usize::MAX);
+    let scale = Scale {
+        partitions: arguments.place.partitions(),
+        in_flight_max: open.saturating_add(1_000),
+        start_timeout: TAKEOVER_MAX,
     };
-    Engine::open(parts)
-        .await
-        .map_err(|error| Failure::internal("opening the engine", &error))
+    subject::open(runtime, scratch.store(), definition, scale).await
 }
 
 /// Waits until so many workflows have ended; how long after `began` that was.
@@ -192,14 +146,4 @@ async fn until_ended(
         runtime.sleep(LOOK_EVERY).await;
     }
     Err(failed("the workflows did not end"))
-}
-
-fn defined(
-    definition: Result<Definition, engine::definition::DefinitionError>,
-) -> Result<Definition, Failure> {
-    definition.map_err(|error| Failure::internal("defining the benchmark's saga", &error))
-}
-
-fn failed(why: &str) -> Failure {
-    Failure::new(Code::Internal, format!("the benchmark failed: {why}"))
 }

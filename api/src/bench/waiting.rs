@@ -4,19 +4,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use engine::definition::{Action, Attempt, Compensable, Outcome, Saga};
-use engine::outbox::in_process::InProcessBus;
-use engine::{Engine, NodeName, Parts, Payload, Runtime, Settings, Start, Timestamp};
+use engine::{Engine, Runtime, Settings, Timestamp};
 use loadtest::driver::percentile_ms;
 use serde_json::json;
-use tokio::task::JoinSet;
 
 use super::database::Scratch;
+use super::subject::{self, Scale, failed};
 use crate::cli::{BenchWaiting, Output};
-use crate::exit::{Code, Failure, with_causes};
+use crate::exit::Failure;
 
 const NAME: &str = "bench-waiting";
-/// Starts that are made at the same time.
-const STARTS_AT_ONCE: u32 = 512;
 /// So many starts a second are made at least, or the first would be woken before the last has been started.
 const STARTS_PER_SECOND_MIN: u32 = 1_000;
 /// The first is woken so long after the last was started.
@@ -128,7 +125,9 @@ async fn measure(
     let before = resident_mib()?;
     let lead = Duration::from_secs(u64::from(arguments.workflows / STARTS_PER_SECOND_MIN)) + LULL;
     let first_due = runtime.now().after(lead);
-    start_all(arguments, &engine, first_due).await?;
+    let distance = Duration::from_secs(1) / arguments.per_second;
+    let due = move |number: u32| first_due.after(distance * number);
+    subject::start_all(&engine, NAME, arguments.workflows, due).await?;
     let left = first_due.since(runtime.now());
     if left.is_zero() {
         return Err(failed("starting them took longer than they wait"));
@@ -166,58 +165,13 @@ async fn open(
         latenesses: latenesses.clone(),
     };
     let output = saga.compensable(step, (&due, &woken));
-    let definition = saga
-        .finish(&output)
-        .map_err(|error| Failure::internal("defining the benchmark's saga", &error))?;
-    let parts = Parts {
-        runtime: runtime.clone(),
-        store: scratch.store(),
-        bus: Arc::new(InProcessBus::new()), // nobody listens: it acknowledges at once
-        definitions: vec![Arc::new(definition)],
-        settings: Settings {
-            node: NodeName("bench".to_owned()),
-            partitions: arguments.place.partitions(),
-            ..Settings::default()
-        },
+    let defaults = Settings::default();
+    let scale = Scale {
+        partitions: arguments.place.partitions(),
+        in_flight_max: defaults.in_flight_max,
+        start_timeout: defaults.start_timeout,
     };
-    Engine::open(parts)
-        .await
-        .map_err(|error| Failure::internal("opening the engine", &error))
-}
-
-async fn start_all(
-    arguments: &BenchWaiting,
-    engine: &Engine,
-    first_due: Timestamp,
-) -> Result<(), Failure> {
-    let distance = Duration::from_secs(1) / arguments.per_second;
-    let mut starts = JoinSet::new();
-    for worker in 0..STARTS_AT_ONCE {
-        let engine = engine.clone();
-        let numbers = (worker..arguments.workflows).step_by(STARTS_AT_ONCE as usize);
-        starts.spawn(async move {
-            for number in numbers {
-                let due = first_due.after(distance * number);
-                let start = Start {
-                    definition: NAME.to_owned(),
-                    input: Payload::of(&due).map_err(|error| with_causes(&error))?,
-                    key: None,
-                    request_hash: [0; 32],
-                    label: None,
-                };
-                engine
-                    .start(start)
-                    .await
-                    .map_err(|error| with_causes(&error))?;
-            }
-            Ok(())
-        });
-    }
-    while let Some(ended) = starts.join_next().await {
-        let ended: Result<(), String> = ended.unwrap_or_else(|error| Err(error.to_string()));
-        ended.map_err(|why| failed(&why))?;
-    }
-    Ok(())
+    subject::open(runtime, scratch.store(), saga.finish(&output), scale).await
 }
 
 /// This process's resident memory (`VmRSS` of proc(5)).
@@ -228,8 +182,4 @@ fn resident_mib() -> Result<f64, Failure> {
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok());
     kib.map(|kib| kib / 1024.0)
         .ok_or_else(|| failed("the system does not tell this process's memory"))
-}
-
-fn failed(why: &str) -> Failure {
-    Failure::new(Code::Internal, format!("the benchmark failed: {why}"))
 }

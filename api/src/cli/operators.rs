@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 
 use super::Output;
 use crate::config::parse_duration;
+use crate::operators::VerbName;
 
 /// Which server is asked, and how its answer is printed.
 #[derive(Args, Debug)]
@@ -231,40 +232,11 @@ pub enum BatchesCommand {
     },
 }
 
-/// What a batch may tell.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BatchVerb {
-    Retry,
-    Compensate,
-    Resolve,
-    Skip,
-    Pause,
-    Resume,
-    Abandon,
-    Signal,
-}
-
-impl BatchVerb {
-    /// As the server calls it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Retry => "retry",
-            Self::Compensate => "compensate",
-            Self::Resolve => "resolve",
-            Self::Skip => "skip",
-            Self::Pause => "pause",
-            Self::Resume => "resume",
-            Self::Abandon => "abandon",
-            Self::Signal => "signal",
-        }
-    }
-}
-
 #[derive(Args, Debug)]
 pub struct BatchArguments {
     /// What each workflow is told
     #[arg(value_enum)]
-    pub verb: BatchVerb,
+    pub verb: VerbName,
     /// What the verb needs, such as {"step":"payment","undone":true} for resolve
     #[arg(long, value_name = "JSON", value_parser = json)]
     pub with: Option<serde_json::Value>,

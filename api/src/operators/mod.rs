@@ -37,7 +37,7 @@ use axum::routing::{get, post};
 
 use crate::http::{Bounds, bounded};
 use crate::wiring::Shared;
-use order::VerbName;
+pub use order::VerbName;
 
 /// A sale with its products is larger than anything that a buyer sends.
 const BODY_BYTES_MAX: usize = 1024 * 1024;

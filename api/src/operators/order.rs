@@ -1,5 +1,6 @@
 //! What an operator sends to have something done, to one workflow or to many: who, why, and what the verb needs.
 
+use clap::ValueEnum;
 use engine::Payload;
 use engine::command::Verb;
 use engine::workflow::{By, Refusal, Resolution, Signal};
@@ -18,8 +19,8 @@ const MESSAGE_BYTES_MAX: usize = 1_000;
 /// A signal's id goes into a key of 200 bytes.
 const SIGNAL_ID_BYTES_MAX: usize = 128;
 
-/// The name of a verb, as URLs and bodies have it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The name of a verb, as URLs, bodies and the command line have it.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VerbName {
     Retry,
     Compensate,

@@ -106,10 +106,12 @@ impl Driver {
 
     /// Turns a start back of which nothing is durable and whose port has no room. `false`: it can't, or need not.
     pub(super) fn turns_back_at(&mut self, planned: &PlannedAttempt, port: &str) -> bool {
-        let turns_back = planned.direction == Direction::Forward
-            && self.is_volatile()
-            && self.unbegun().contains(&planned.step);
-        if !turns_back {
+        if planned.direction != Direction::Forward || !self.is_volatile() {
+            return false;
+        }
+        // What was to begin beside it, and did not, has nothing to be undone either.
+        let unbegun = self.unbegun();
+        if !unbegun.contains(&planned.step) {
             return false;
         }
         let error = StepError::new(
@@ -117,8 +119,6 @@ impl Driver {
             format!("`{port}` does not answer at the moment"),
         );
         self.unavailable.get_or_insert(error.clone());
-        // What was to begin beside it, and did not, has nothing to be undone either.
-        let unbegun = self.unbegun();
         self.acting.extend(unbegun.iter().copied());
         for step in unbegun {
             self.acting.remove(&step);

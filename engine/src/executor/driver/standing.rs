@@ -41,7 +41,7 @@ impl Driver {
     /// What lists show of the workflow, and when it is to be woken.
     pub(super) fn standing(&self) -> (Status, Option<Timestamp>) {
         let status = self.state.status();
-        if self.state.is_terminal() || is_parked(&self.state) || !self.attempts.is_empty() {
+        if self.is_over() || !self.attempts.is_empty() {
             return (status, None);
         }
         let rest_until = self.context.runtime.now().after(self.context.rest_after);

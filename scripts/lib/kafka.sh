@@ -21,7 +21,7 @@ exec_kafka() {
   shift 2
   if [ ! -f "$dir/server.properties" ]; then
     kafka_properties "$port" "$(free_port)" "$dir" >"$dir/server.properties.new"
-    kafka_java kafka.tools.StorageTool format --standalone -t "$(kafka_cluster_id)" -c "$dir/server.properties.new"
+    kafka_java kafka.tools.StorageTool format --standalone "--cluster-id=$(kafka_cluster_id)" -c "$dir/server.properties.new"
     mv "$dir/server.properties.new" "$dir/server.properties"
   fi
   grep -q "^listeners=PLAINTEXT://127.0.0.1:$port," "$dir/server.properties" \
@@ -41,7 +41,7 @@ kafka_java_command() {
     -Dorg.slf4j.simpleLogger.showDateTime=true "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS")
 }
 
-# 16 random bytes in URL-safe base 64.
+# 16 random bytes in URL-safe base 64. One of 64 begins with "-", so it is never an argument of its own.
 kafka_cluster_id() { head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '='; }
 
 # The short session lets a broker that was killed come back in seconds: until it ends, the controller takes the new

@@ -1,4 +1,5 @@
--- Turns a hold into a sale and, when the purchase used a coupon, the claim into a used one.
+-- Turns a hold into a sale and, when the purchase used a coupon, the claim into a used one, together with the claim
+-- ahead that it was taken over from.
 --
 -- ARGV: operation (of the reservation), the claim's operation or ''.
 -- Answers: {sold} (also a repeat) | {unknown} (this generation has not seen the operation: the caller decides)
@@ -10,36 +11,38 @@ if not redis.call('HGET', META, 'generation') then
   return unavailable()
 end
 
-local state, fingerprint = outcome_of(operation)
-local claim_state, claim_stored
+local hold, claim = outcome_of(operation), nil
 if claim_operation ~= '' then
-  claim_state, claim_stored = outcome_of(claim_operation)
-  if claim_state and string.match(claim_stored, '^%S+') ~= 'claim' then
+  claim = outcome_of(claim_operation)
+  if claim and claim.kind ~= 'any' and (claim.kind ~= 'claim' or claim.purpose == 'ahead') then
     return mismatch()
   end
 end
-if state and string.match(fingerprint, '^%S+') ~= 'reserve' then
+if hold and hold.kind ~= 'reserve' and hold.kind ~= 'any' then
   return mismatch()
 end
-if not state or (claim_operation ~= '' and not claim_state) then
+if not hold or (claim_operation ~= '' and not claim) then
   return { 'unknown' }
 end
-if state ~= 'held' and state ~= 'sold' then
+if hold.state ~= 'held' and hold.state ~= 'paying' and hold.state ~= 'sold' then
   return { 'not-held' }
 end
-if claim_state and claim_state ~= 'held' and claim_state ~= 'used' then
+if claim and claim.state ~= 'held' and claim.state ~= 'used' then
   return { 'not-held' }
 end
 
-if state == 'held' then
-  local lines = string.match(fingerprint, '^%S+ %S+ (%S+)$')
-  for product, quantity in string.gmatch(lines, '([^:,]+):(%d+)') do
+if hold.state ~= 'sold' then
+  for product, quantity in string.gmatch(hold.what, '([^:,]+):(%d+)') do
     redis.call('HINCRBY', STOCK, product .. ':sold', quantity)
     redis.call('HINCRBY', STOCK, product .. ':held', -quantity)
   end
-  store_outcome(operation, 'sold', fingerprint)
+  store(operation, hold, 'sold')
 end
-if claim_state == 'held' then
-  store_outcome(claim_operation, 'used', claim_stored)
+if claim and claim.state == 'held' then
+  store(claim_operation, claim, 'used')
+  local ahead = taken_over_by(claim)
+  if ahead then
+    store(claim.from, ahead, 'used')
+  end
 end
 return { 'sold' }

@@ -1,24 +1,30 @@
 -- What the scripts of a sale share: this text is put in front of each of them, so that keys, stored outcomes
 -- and error replies are written down once.
 --
--- Every script gets the six keys of one sale, which share the tag {sale} and so a slot of a cluster:
---   meta        generation, opens_at_ms, closes_at_ms, per_buyer_limit; while a rebuild runs: rebuilding, chunks
+-- Every script gets the seven keys of one sale, which share the tag {sale} and so a slot of a cluster:
+--   meta        generation, revision, cancelled, opens_at_ms, closes_at_ms, per_buyer_limit;
+--               while a rebuild runs: rebuilding, chunks
 --   stock       <product>:available, <product>:held, <product>:sold
 --   buyers      <buyer> -> units held and sold
---   operations  <operation> -> "<state> <fingerprint>", the stored outcome
---   campaigns   <campaign>:size, <campaign>:issued
---   claims      <campaign>:<buyer> -> the operation that claimed
+--   operations  <operation> -> the stored outcome, see below
+--   campaigns   <campaign>:size, :issued, :in_purchase, and where there is such an instant :valid_from_ms,
+--               :valid_until_ms, :claims_from_ms
+--   claims      <campaign>:<buyer> -> the operation that has the coupon
+--   starts      <start> -> 1: workflows of which an operation was given back, or refused for good, or that were there when a rebuild
+--               looked. They are durable, or were about to be, and a repeat of the start that comes to another node has operations of
+--               other names
 --
 -- Rules that every script keeps:
 --   * the generation first, then the stored outcome of the operation, then everything else;
 --   * everything is validated before the first write, and nothing fails after it. A server that refuses writes
 --     (out of memory, read-only) does so at the first of them, so the first write is always one that may grow;
---   * time is the server's; strings are never ordered (Lua compares them by locale); holds have no TTL.
+--   * time is the server's, and is looked at before anything is held, never later; strings are never ordered (Lua
+--     compares them by locale); holds have no TTL.
 --
 -- Answers are arrays of strings. What is no answer is an error reply, named by its first word: UNAVAILABLE (no
 -- generation: nothing is known, least of all "sold out"), MISMATCH, SOLD, USED, INVALID, SUPERSEDED.
 
-local META, STOCK, BUYERS, OPERATIONS, CAMPAIGNS, CLAIMS = unpack(KEYS)
+local META, STOCK, BUYERS, OPERATIONS, CAMPAIGNS, CLAIMS, STARTS = unpack(KEYS)
 
 local function failure(code, text)
   return redis.error_reply(code .. ' ' .. text)
@@ -39,14 +45,23 @@ local function whole(text)
   end
 end
 
+-- An instant from an argument, in Unix milliseconds, or nil.
+local function instant(text)
+  if text and #text <= 15 and string.find(text, '^%-?%d+$') then
+    return tonumber(text)
+  end
+end
+
 local function now_ms()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
 -- Why nothing can be had now: a reason and its detail, or nothing when the sale is open.
-local function not_open(opens_at_ms, closes_at_ms)
-  local now = now_ms()
+local function not_open(cancelled, opens_at_ms, closes_at_ms, now)
+  if cancelled == '1' then
+    return 'sale-cancelled', ''
+  end
   if now < tonumber(opens_at_ms) then
     return 'sale-not-open', opens_at_ms
   end
@@ -55,26 +70,95 @@ local function not_open(opens_at_ms, closes_at_ms)
   end
 end
 
--- A fingerprint is all that a repeat of the operation must have in common. The tombstone of what was never held
--- knows just the kind, and so matches every repeat of that kind.
-local function reserve_fingerprint(buyer, lines)
-  return 'reserve ' .. buyer .. ' ' .. table.concat(lines, ',')
-end
-
-local function claim_fingerprint(buyer, campaign)
-  return 'claim ' .. buyer .. ' ' .. campaign
-end
-
--- The state (held, sold, used, released, refused:<reason>:<detail>) and the fingerprint, or nothing.
+-- A stored outcome is "<state> <epoch> <kind> <buyer> <what> <purpose> <from>", as far as it goes:
+--   state    of a hold held, paying, sold; of a claim ahead issued, taken (by a purchase), used; of a purchase's claim
+--            held, used; of both released, refused:<reason>:<detail>
+--   epoch    under which the operation was made; `-` when a rebuild loaded it, or it came after its own release
+--   kind     reserve, claim, or `any` for a tombstone that a rebuild loaded
+--   what     of a hold its lines, <product>:<quantity>,...; of a claim its campaign
+--   purpose  of a claim: ahead, purchase
+--   from     of a purchase's claim that took a coupon over: the operation that had claimed it ahead
+-- The tombstone of what was never held knows just its kind, and so matches every repeat of that kind.
 local function outcome_of(operation)
   local stored = redis.call('HGET', OPERATIONS, operation)
   if stored then
-    return string.match(stored, '^(%S+) (.+)$')
+    local state, epoch, kind, buyer, what, purpose, from =
+      string.match(stored, '^(%S+) (%S+) (%S+) ?(%S*) ?(%S*) ?(%S*) ?(.*)$')
+    return { state = state, epoch = epoch, kind = kind, buyer = buyer, what = what, purpose = purpose, from = from }
   end
 end
 
-local function store_outcome(operation, state, fingerprint)
-  redis.call('HSET', OPERATIONS, operation, state .. ' ' .. fingerprint)
+local function text_of(outcome)
+  local words = { outcome.state, outcome.epoch, outcome.kind }
+  for _, word in ipairs({ outcome.buyer or '', outcome.what or '', outcome.purpose or '', outcome.from or '' }) do
+    if word ~= '' then
+      words[#words + 1] = word
+    end
+  end
+  return table.concat(words, ' ')
+end
+
+local function store(operation, outcome, state)
+  outcome.state = state
+  redis.call('HSET', OPERATIONS, operation, text_of(outcome))
+end
+
+-- What an operation has in common with that of a repeated start which is born elsewhere: an operation is
+-- "<partition>-<start>/<step>" (see `WorkflowId`). What is named otherwise has no start.
+local function start_of(operation)
+  return string.match(operation, '^%x%x%x%x%x%x%x%x%-(%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-%x%x%x%x%x%x%x%x%x%x%x%x)/')
+end
+
+-- Stores how an operation ended that has nothing any more, and that its start is known.
+local function store_end(operation, outcome, state)
+  store(operation, outcome, state)
+  local start = start_of(operation)
+  if start then
+    redis.call('HSET', STARTS, start, 1)
+  end
+end
+
+local function is_known(operation)
+  local start = start_of(operation)
+  return start and redis.call('HGET', STARTS, start)
+end
+
+-- A release came first: whatever of this kind comes later is refused.
+local function store_tombstone(operation, kind)
+  store_end(operation, { epoch = '-', kind = kind }, 'released')
+end
+
+local function is_epoch(text)
+  return text and #text <= 15 and string.find(text, '^%d+$')
+end
+
+-- Whether a call asks for what the stored outcome is of: all of it but the epoch must be the same.
+local function is_repeat(outcome, kind, buyer, what, purpose)
+  if outcome.kind == 'any' then
+    return true
+  end
+  if outcome.kind ~= kind then
+    return false
+  end
+  return outcome.buyer == ''
+    or outcome.buyer == buyer and outcome.what == what and outcome.purpose == purpose
+end
+
+-- The claim ahead that this purchase's claim has taken over, while it is the one to give the coupon back to. It may be
+-- forgotten by then, and its key used again for another buyer or campaign.
+local function taken_over_by(outcome)
+  local ahead = outcome.from ~= '' and outcome_of(outcome.from)
+  if ahead and ahead.state == 'taken' and ahead.buyer == outcome.buyer and ahead.what == outcome.what then
+    return ahead
+  end
+end
+
+-- A repeat under a higher epoch: another node answers for the operation now.
+local function raise_epoch(operation, outcome, epoch)
+  if outcome.epoch ~= '-' and tonumber(outcome.epoch) < tonumber(epoch) then
+    outcome.epoch = epoch
+    store(operation, outcome, outcome.state)
+  end
 end
 
 -- What a repeat is told when its operation holds nothing: a reason and its detail.

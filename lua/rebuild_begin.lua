@@ -5,7 +5,7 @@
 
 local generation = ARGV[1]
 
-redis.call('UNLINK', META, STOCK, BUYERS, OPERATIONS, CAMPAIGNS, CLAIMS)
+redis.call('UNLINK', META, STOCK, BUYERS, OPERATIONS, CAMPAIGNS, CLAIMS, STARTS)
 if generation ~= '' then
   redis.call('HSET', META, 'rebuilding', generation, 'chunks', 0)
 end

@@ -2,12 +2,15 @@
 --
 -- ARGV: generation, the chunk's number from 0, then records:
 --   product  <product> <total> <sold>
---   campaign <campaign> <size>
+--   campaign <campaign> <size> <in_purchase> then, each an instant or '', <valid_from_ms> <valid_until_ms> <claims_from_ms>
 --   units    <buyer> <units sold>
 --   hold     <operation> <buyer> <lines> then <product> <quantity> of each line
---   claim    <operation> <buyer> <campaign> held|used
--- Products and campaigns come before what refers to them. Answers: {loaded} (also for a repeat of the last chunk).
--- SUPERSEDED: another rebuild has begun, a chunk was lost, or this one comes late. INVALID: the snapshot contradicts itself.
+--   claim    <operation> <buyer> <campaign> issued|held|used <the claim ahead that it was taken over from, or ''>
+--   ended    <operation>: a repeat of it is refused as released, whatever it asks for; one that has something keeps that
+--   open     <operation>: its start is known, whatever it has
+-- Products and campaigns come before what refers to them, what has something before what ended.
+-- Answers: {loaded} (also for a repeat of the last chunk). SUPERSEDED: another rebuild has begun, a chunk was lost, or this
+-- one comes late. INVALID: the snapshot contradicts itself.
 
 local generation, chunk = ARGV[1], whole(ARGV[2])
 
@@ -21,7 +24,7 @@ if chunk == loaded - 1 then
 end
 
 -- Records change a copy of the fields they touch; it is written when all of them were found right.
-local copies = { [STOCK] = {}, [BUYERS] = {}, [OPERATIONS] = {}, [CAMPAIGNS] = {}, [CLAIMS] = {} }
+local copies = { [STOCK] = {}, [BUYERS] = {}, [OPERATIONS] = {}, [CAMPAIGNS] = {}, [CLAIMS] = {}, [STARTS] = {} }
 
 local function field_of(key, field)
   local value = copies[key][field]
@@ -61,12 +64,22 @@ function records.product()
 end
 
 function records.campaign()
-  local campaign, size = text(), count()
-  if not size or field_of(CAMPAIGNS, campaign .. ':size') then
+  local campaign, size, in_purchase = text(), count(), text()
+  if not size or field_of(CAMPAIGNS, campaign .. ':size') or (in_purchase ~= '0' and in_purchase ~= '1') then
     return 'campaign ' .. campaign .. ': named twice, or without a size'
   end
   put(CAMPAIGNS, campaign .. ':size', size)
   put(CAMPAIGNS, campaign .. ':issued', 0)
+  put(CAMPAIGNS, campaign .. ':in_purchase', in_purchase)
+  for _, name in ipairs({ ':valid_from_ms', ':valid_until_ms', ':claims_from_ms' }) do
+    local at = text()
+    if at ~= '' then
+      if not instant(at) then
+        return 'campaign ' .. campaign .. ': no instant'
+      end
+      put(CAMPAIGNS, campaign .. name, at)
+    end
+  end
 end
 
 function records.units()
@@ -95,21 +108,56 @@ function records.hold()
     units = units + quantity
   end
   add(BUYERS, buyer, units)
-  put(OPERATIONS, operation, 'held ' .. reserve_fingerprint(buyer, lines))
+  put(OPERATIONS, operation, 'held - reserve ' .. buyer .. ' ' .. table.concat(lines, ','))
 end
 
 function records.claim()
-  local operation, buyer, campaign, state = text(), text(), text(), text()
+  local operation, buyer, campaign, state, from = text(), text(), text(), text(), text()
   local size, issued = field_of(CAMPAIGNS, campaign .. ':size'), field_of(CAMPAIGNS, campaign .. ':issued')
-  if field_of(OPERATIONS, operation) or (state ~= 'held' and state ~= 'used') then
+  if field_of(OPERATIONS, operation) or (state ~= 'issued' and state ~= 'held' and state ~= 'used') then
     return 'claim ' .. operation .. ': named twice, or in no known state'
   end
   if not size or tonumber(issued) >= tonumber(size) or field_of(CLAIMS, campaign .. ':' .. buyer) then
     return 'claim ' .. operation .. ': more claims than the campaign allows'
   end
+  if from ~= '' and (state == 'issued' or from == operation or field_of(OPERATIONS, from)) then
+    return 'claim ' .. operation .. ': taken over from what is no claim ahead'
+  end
   add(CAMPAIGNS, campaign .. ':issued', 1)
   put(CLAIMS, campaign .. ':' .. buyer, operation)
-  put(OPERATIONS, operation, state .. ' ' .. claim_fingerprint(buyer, campaign))
+  local claim = { state = state, epoch = '-', kind = 'claim', buyer = buyer, what = campaign, from = from }
+  claim.purpose = state == 'issued' and 'ahead' or 'purchase'
+  put(OPERATIONS, operation, text_of(claim))
+  if from ~= '' then
+    claim.state, claim.purpose, claim.from = state == 'used' and 'used' or 'taken', 'ahead', ''
+    put(OPERATIONS, from, text_of(claim))
+  end
+end
+
+local function know_start_of(operation)
+  local start = start_of(operation)
+  if start then
+    put(STARTS, start, 1)
+  end
+end
+
+function records.ended()
+  local operation = text()
+  if operation == '' then
+    return 'an operation without a name ended'
+  end
+  if not field_of(OPERATIONS, operation) then
+    put(OPERATIONS, operation, 'released - any')
+    know_start_of(operation)
+  end
+end
+
+function records.open()
+  local operation = text()
+  if operation == '' then
+    return 'an operation without a name is open'
+  end
+  know_start_of(operation)
 end
 
 while position < #ARGV do

@@ -10,37 +10,36 @@ if not redis.call('HGET', META, 'generation') then
   return unavailable()
 end
 
-local state, fingerprint = outcome_of(operation)
-if not state then
-  store_outcome(operation, 'released', 'reserve')
+local outcome = outcome_of(operation)
+if not outcome then
+  store_tombstone(operation, 'reserve')
   return { 'nothing-held' }
 end
-local kind, buyer, lines = string.match(fingerprint, '^(%S+) ?(%S*) ?(%S*)$')
-if kind ~= 'reserve' then
+if outcome.kind ~= 'reserve' and outcome.kind ~= 'any' then
   return mismatch()
 end
-if state == 'sold' then
+if outcome.state == 'sold' then
   return failure('SOLD', 'the operation was confirmed: what is sold is not released')
 end
-if state == 'released' and buyer ~= '' then
+if outcome.state == 'released' and outcome.buyer ~= '' then
   return { 'released' }
 end
-if state ~= 'held' then
+if outcome.state ~= 'held' and outcome.state ~= 'paying' then
   return { 'nothing-held' }
 end
 
 local units = 0
-for product, quantity in string.gmatch(lines, '([^:,]+):(%d+)') do
+for product, quantity in string.gmatch(outcome.what, '([^:,]+):(%d+)') do
   redis.call('HINCRBY', STOCK, product .. ':available', quantity)
   redis.call('HINCRBY', STOCK, product .. ':held', -quantity)
   units = units + quantity
 end
-if redis.call('HINCRBY', BUYERS, buyer, -units) == 0 then
-  redis.call('HDEL', BUYERS, buyer)
+if redis.call('HINCRBY', BUYERS, outcome.buyer, -units) == 0 then
+  redis.call('HDEL', BUYERS, outcome.buyer)
 end
 if forget == '1' then
   redis.call('HDEL', OPERATIONS, operation)
 else
-  store_outcome(operation, 'released', fingerprint)
+  store_end(operation, outcome, 'released')
 end
 return { 'released' }

@@ -1,7 +1,10 @@
--- Gives a coupon back to its campaign, exactly as it was taken.
+-- Gives a coupon back exactly as it was taken: to the buyer's claim ahead when it was taken over from there, and to the
+-- campaign otherwise.
 --
 -- ARGV: operation, forget: 1 when no copy of the operation is on its way any more, so that its key may be used again.
--- Answers as release.lua: {released} | {nothing-held}. A used coupon is not given back: USED.
+-- Answers as release.lua: {released} | {nothing-held}. What was used, or is what a purchase has taken, is not given
+-- back: USED. A claim ahead that is forgotten leaves its coupon to the purchase that has taken it, which then gives it
+-- back to the campaign.
 
 local operation, forget = ARGV[1], ARGV[2]
 
@@ -9,30 +12,41 @@ if not redis.call('HGET', META, 'generation') then
   return unavailable()
 end
 
-local state, fingerprint = outcome_of(operation)
-if not state then
-  store_outcome(operation, 'released', 'claim')
+local outcome = outcome_of(operation)
+if not outcome then
+  store_tombstone(operation, 'claim')
   return { 'nothing-held' }
 end
-local kind, buyer, campaign = string.match(fingerprint, '^(%S+) ?(%S*) ?(%S*)$')
-if kind ~= 'claim' then
+if outcome.kind ~= 'claim' and outcome.kind ~= 'any' then
   return mismatch()
 end
-if state == 'used' then
+if outcome.state == 'used' then
   return failure('USED', 'the coupon was used: it is not given back')
 end
-if state == 'released' and buyer ~= '' then
+if outcome.state == 'taken' and forget ~= '1' then
+  return failure('USED', 'a purchase has taken the coupon: it is given back when that is')
+end
+if outcome.state == 'released' and outcome.buyer ~= '' then
   return { 'released' }
 end
-if state ~= 'held' then
+if outcome.state ~= 'held' and outcome.state ~= 'issued' and outcome.state ~= 'taken' then
   return { 'nothing-held' }
 end
 
-redis.call('HINCRBY', CAMPAIGNS, campaign .. ':issued', -1)
-redis.call('HDEL', CLAIMS, campaign .. ':' .. buyer)
+if outcome.state ~= 'taken' then
+  local claim = outcome.what .. ':' .. outcome.buyer
+  local ahead = taken_over_by(outcome)
+  if ahead then
+    store(outcome.from, ahead, 'issued')
+    redis.call('HSET', CLAIMS, claim, outcome.from)
+  else
+    redis.call('HINCRBY', CAMPAIGNS, outcome.what .. ':issued', -1)
+    redis.call('HDEL', CLAIMS, claim)
+  end
+end
 if forget == '1' then
   redis.call('HDEL', OPERATIONS, operation)
 else
-  store_outcome(operation, 'released', fingerprint)
+  store_end(operation, outcome, 'released')
 end
 return { 'released' }

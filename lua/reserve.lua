@@ -1,23 +1,24 @@
 -- Holds the units of all lines for a buyer, or none of them.
 --
--- ARGV: operation, remember, buyer, then product and quantity of each line (products distinct).
+-- ARGV: operation, remember, epoch, held|paying, buyer, then product and quantity of each line (products distinct).
 -- Answers: {held} | {sold} (a repeat after the confirmation)
---        | {refused, reason, buyer_holds, detail}: sold-out <product>, limit-reached <limit>, sale-not-open <opens_at_ms>,
---          sale-closed <closes_at_ms>, unknown-product <product>, released.
+--        | {refused, reason, look_up, detail}: sold-out <product>, limit-reached <limit>, sale-cancelled,
+--          sale-not-open <opens_at_ms>, sale-closed <closes_at_ms>, unknown-product <product>, released. `look_up` is 1
+--          when the buyer has something in the sale, or the start is known: it may be a repeat of one that was accepted.
 --
 -- A refusal is stored only when `remember` is 1: when an earlier copy of the operation may still be on its way and must
 -- not succeed after this one was refused. A first and only copy stores nothing, so a sold-out storm writes nothing.
 
-local operation, remember, buyer = ARGV[1], ARGV[2], ARGV[3]
+local operation, remember, epoch, hold, buyer = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
-local meta = redis.call('HMGET', META, 'generation', 'opens_at_ms', 'closes_at_ms', 'per_buyer_limit')
+local meta = redis.call('HMGET', META, 'generation', 'cancelled', 'opens_at_ms', 'closes_at_ms', 'per_buyer_limit')
 if not meta[1] then
   return unavailable()
 end
 
 local products, quantities, lines, available_fields = {}, {}, {}, {}
 local units, seen = 0, {}
-for argument = 4, #ARGV, 2 do
+for argument = 6, #ARGV, 2 do
   local product, quantity = ARGV[argument], whole(ARGV[argument + 1])
   if seen[product] or not quantity or quantity < 1 then
     return failure('INVALID', 'each line names another product and at least one unit')
@@ -29,35 +30,37 @@ for argument = 4, #ARGV, 2 do
   available_fields[line] = product .. ':available'
   units = units + quantity
 end
-if units == 0 then
-  return failure('INVALID', 'a reservation has at least one line')
+if units == 0 or not is_epoch(epoch) or (hold ~= 'held' and hold ~= 'paying') then
+  return failure('INVALID', 'a reservation has an epoch, a state and at least one line')
 end
-local fingerprint = reserve_fingerprint(buyer, lines)
+local made = { epoch = epoch, kind = 'reserve', buyer = buyer, what = table.concat(lines, ',') }
 
 local units_before = tonumber(redis.call('HGET', BUYERS, buyer) or 0)
 local function refused(reason, detail)
-  return { 'refused', reason, units_before > 0 and '1' or '0', detail }
+  return { 'refused', reason, (units_before > 0 or is_known(operation)) and '1' or '0', detail }
 end
 
-local state, stored_fingerprint = outcome_of(operation)
-if state then
-  if stored_fingerprint ~= fingerprint and stored_fingerprint ~= 'reserve' then
+local outcome = outcome_of(operation)
+if outcome then
+  if not is_repeat(outcome, 'reserve', buyer, made.what, '') then
     return mismatch()
   end
-  if state == 'held' or state == 'sold' then
-    return { state }
+  local reason, detail = stored_refusal(outcome.state)
+  if reason then
+    return refused(reason, detail)
   end
-  return refused(stored_refusal(state))
+  raise_epoch(operation, outcome, epoch)
+  return { outcome.state == 'sold' and 'sold' or 'held' }
 end
 
 local function refuse(reason, detail)
   if remember == '1' then
-    store_outcome(operation, 'refused:' .. reason .. ':' .. detail, fingerprint)
+    store_end(operation, made, 'refused:' .. reason .. ':' .. detail)
   end
   return refused(reason, detail)
 end
 
-local reason, detail = not_open(meta[2], meta[3])
+local reason, detail = not_open(meta[2], meta[3], meta[4], now_ms())
 if reason then
   return refuse(reason, detail)
 end
@@ -68,8 +71,8 @@ for line = 1, #lines do
     return refuse('unknown-product', products[line])
   end
 end
-if units_before + units > tonumber(meta[4]) then
-  return refuse('limit-reached', meta[4])
+if units_before + units > tonumber(meta[5]) then
+  return refuse('limit-reached', meta[5])
 end
 for line = 1, #lines do
   if tonumber(available[line]) < quantities[line] then
@@ -82,5 +85,5 @@ for line = 1, #lines do
   redis.call('HINCRBY', STOCK, available_fields[line], -quantities[line])
 end
 redis.call('HINCRBY', BUYERS, buyer, units)
-store_outcome(operation, 'held', fingerprint)
+store(operation, made, hold)
 return { 'held' }

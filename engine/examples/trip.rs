@@ -1,6 +1,6 @@
 //! A trip: flight, hotel and car are reserved at once, the traveller confirms within a day or not at all, then the trip is paid
-//! for, and the tickets are sent. `cargo run -p engine --example trip` books three trips, each with another end, and prints
-//! the saga as a diagram and the journals.
+//! for, and the tickets are sent, or the money is sent back when there can be no tickets. `cargo run -p engine --example trip`
+//! books four trips, each with another end, and prints the saga as a diagram and the journals.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -63,7 +63,12 @@ fn trip(world: &World) -> Result<Definition, DefinitionError> {
         world: world.clone(),
     };
     let sent = saga.retriable(tickets, (&trip, &paid));
-    saga.finish(&sent)
+    // When there can be no tickets the saga still goes forward, in another way.
+    let refund = Refund {
+        world: world.clone(),
+    };
+    let settled = saga.or_else(&sent, refund, &paid);
+    saga.finish(&settled)
 }
 
 /// Steps `flight`, `hotel` and `car`: a reservation at the one who has it.
@@ -169,8 +174,15 @@ impl Action for Pay {
     }
 }
 
-/// Step `send-tickets`: past the pivot, tried until it is done. Besides the letter it has a row of ours, which is written in the
-/// very transaction that makes the step durable.
+/// How the trip ends for the traveller who has paid.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Settled {
+    Tickets { letter: String },
+    MoneyBack { cents: u64 },
+}
+
+/// Step `send-tickets`: past the pivot, tried until it is done or refused. Besides the letter it has a row of ours, which is
+/// written in the very transaction that makes the step durable.
 struct SendTickets {
     world: World,
 }
@@ -183,13 +195,17 @@ static TICKETS: Table = Table {
 
 impl Action for SendTickets {
     type Input = (Trip, Paid);
-    type Output = String;
+    type Output = Settled;
 
     fn name(&self) -> &'static str {
         "send-tickets"
     }
 
-    async fn act(&self, attempt: &Attempt, (trip, paid): (Trip, Paid)) -> Outcome<String> {
+    async fn act(&self, attempt: &Attempt, (trip, paid): (Trip, Paid)) -> Outcome<Settled> {
+        let letter = format!("tickets to {} for {}", trip.to, trip.traveller);
+        if !self.world.send(&attempt.key(), &trip.to, &letter) {
+            return Outcome::refused("no-tickets", format!("Nobody flies to {}.", trip.to));
+        }
         let cents = i64::try_from(paid.cents).unwrap_or(i64::MAX);
         let row = Change {
             table: &TICKETS,
@@ -197,9 +213,30 @@ impl Action for SendTickets {
             kind: ChangeKind::Insert(vec![trip.traveller.as_str().into(), cents.into()]),
             refusal: Refusal::new("tickets-exist", "The tickets of this trip exist already."),
         };
-        let letter = format!("tickets to {} for {}", trip.to, trip.traveller);
-        self.world.send(&attempt.key(), &letter);
-        Outcome::done_with(letter, vec![row])
+        Outcome::done_with(Settled::Tickets { letter }, vec![row])
+    }
+}
+
+/// Step `refund`, in the place of `send-tickets`: only when that was refused, and never because nobody knows what became of it.
+struct Refund {
+    world: World,
+}
+
+impl Action for Refund {
+    type Input = Paid;
+    type Output = Settled;
+
+    fn name(&self) -> &'static str {
+        "refund"
+    }
+
+    async fn act(&self, attempt: &Attempt, paid: Paid) -> Outcome<Settled> {
+        // The letter may be in the post all the same: the row that goes with it may be what was refused.
+        let tickets = format!("{}/send-tickets", attempt.workflow);
+        self.world.call_back(&tickets);
+        self.world.give_back(&attempt.key(), paid.cents);
+        let cents = paid.cents;
+        Outcome::done(Settled::MoneyBack { cents })
     }
 }
 
@@ -212,7 +249,9 @@ struct Books {
     /// Codes by who reserved them and under which key; `None` once they are cancelled, or were cancelled before they came.
     reservations: BTreeMap<(&'static str, String), Option<String>>,
     charges: BTreeMap<String, u64>,
-    letters: BTreeMap<String, String>,
+    refunds: BTreeMap<String, u64>,
+    /// By key; `None` once a letter was called back, or before it was sent.
+    letters: BTreeMap<String, Option<String>>,
 }
 
 impl World {
@@ -242,10 +281,22 @@ impl World {
         self.books().charges.get(key).copied()
     }
 
-    fn send(&self, key: &str, letter: &str) {
-        self.books()
-            .letters
-            .insert(key.to_owned(), letter.to_owned());
+    /// `false`: there are no tickets, or they were called back.
+    fn send(&self, key: &str, to: &str, letter: &str) -> bool {
+        if to == "Laputa" {
+            return false;
+        }
+        let mut books = self.books();
+        let letters = books.letters.entry(key.to_owned());
+        letters.or_insert_with(|| Some(letter.to_owned())).is_some()
+    }
+
+    fn call_back(&self, key: &str) {
+        self.books().letters.insert(key.to_owned(), None);
+    }
+
+    fn give_back(&self, key: &str, cents: u64) {
+        self.books().refunds.insert(key.to_owned(), cents);
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -270,6 +321,11 @@ async fn main() -> anyhow::Result<()> {
 
     println!("\nann goes to Lisbon, and confirms:");
     let id = book(&engine, "ann", "Lisbon", 86_400).await?;
+    engine.command(confirmation(id), soon()).await?;
+    show(&engine, id, soon()).await?;
+
+    println!("\ndot goes to Laputa, which has flown away when she has paid:");
+    let id = book(&engine, "dot", "Laputa", 86_400).await?;
     engine.command(confirmation(id), soon()).await?;
     show(&engine, id, soon()).await?;
 
@@ -363,28 +419,44 @@ mod tests {
         }
 
         async fn clean(&self) -> Result<(), String> {
-            self.has(0, &[], 0)
+            self.has(0, &[], &[], 0)
         }
 
         async fn complete(&self, ending: &Ending) -> Result<(), String> {
-            if ending.rows.inserted("tickets") != 1 {
-                return Err("there is no row of the tickets".to_owned());
+            let output = ending.output.as_ref().and_then(|it| it.to().ok());
+            let rows = match output {
+                Some(Settled::Tickets { .. }) => 1,
+                _ => 0,
+            };
+            if ending.rows.inserted("tickets") != rows {
+                return Err(format!("there are not {rows} rows of tickets"));
             }
-            self.has(3, &[42_000], 1)
+            match output {
+                Some(Settled::Tickets { .. }) => self.has(3, &[42_000], &[], 1),
+                Some(Settled::MoneyBack { .. }) => self.has(3, &[42_000], &[42_000], 0),
+                None => Err("it gives nothing".to_owned()),
+            }
         }
     }
 
     impl World {
-        fn has(&self, reserved: usize, charges: &[u64], letters: usize) -> Result<(), String> {
+        fn has(
+            &self,
+            reserved: usize,
+            charges: &[u64],
+            refunds: &[u64],
+            letters: usize,
+        ) -> Result<(), String> {
             let books = self.books();
             let held: Vec<&String> = books.reservations.values().flatten().collect();
             let taken: Vec<u64> = books.charges.values().copied().collect();
-            if (held.len(), &*taken, books.letters.len()) == (reserved, charges, letters) {
+            let given: Vec<u64> = books.refunds.values().copied().collect();
+            let sent = books.letters.values().flatten().count();
+            if (held.len(), &*taken, &*given, sent) == (reserved, charges, refunds, letters) {
                 return Ok(());
             }
-            let sent = books.letters.len();
             Err(format!(
-                "{held:?} are reserved, {taken:?} cents charged, {sent} letters sent"
+                "{held:?} are reserved, {taken:?} cents charged, {given:?} given back, {sent} letters sent"
             ))
         }
     }

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::definition::Definition;
 use crate::ids::WorkflowId;
 use crate::payload::Payload;
-use crate::workflow::{By, Event, Resolution, Signal, WorkflowState};
+use crate::runtime::Timestamp;
+use crate::workflow::with_causes;
+use crate::workflow::{By, Event, Record, Resolution, Signal, WorkflowState};
 
 /// What to do with a workflow. Whether it makes sense in the state that the workflow is in is decided twice: when the command is
 /// accepted, and when the workflow's owner carries it out.
@@ -66,8 +68,37 @@ impl Verb {
         }
     }
 
+    /// Carries it out on a copy: the record, with nothing that follows from it, and the state after that. Whoever accepts a command
+    /// and whoever carries it out decide by this, each for the state that they know.
+    pub(crate) fn rehearse(
+        &self,
+        by: &By,
+        expected_seq: Option<u32>,
+        state: &WorkflowState,
+        now: Timestamp,
+    ) -> Result<(Record, WorkflowState), Unfit> {
+        let seq = state.seq;
+        if let Self::Signal(Signal { id, .. }) = self
+            && state.has_signal(id)
+        {
+            let id = id.clone();
+            return Err(Unfit::HasSignal { id, seq });
+        }
+        if let Some(expected) = expected_seq
+            && expected != seq
+        {
+            return Err(Unfit::MovedOn { expected, now: seq });
+        }
+        self.check(state.definition()).map_err(Unfit::Invalid)?;
+        let event = self.event(by, state);
+        let record = Record::new(seq + 1, now.max(state.at), event);
+        let after = state.clone().apply(&record);
+        let after = after.map_err(|illegal| Unfit::Illegal(illegal.why))?;
+        Ok((record, after))
+    }
+
     /// The event that carries it out in this state.
-    pub(crate) fn event(&self, by: &By, state: &WorkflowState) -> Event {
+    fn event(&self, by: &By, state: &WorkflowState) -> Event {
         let by = by.clone();
         match self {
             Self::Retry => Event::RetryRequested { by },
@@ -113,10 +144,37 @@ impl Verb {
             _ => Ok(()),
         };
         checked.map_err(|error| {
-            let error = crate::workflow::event::with_causes(&error);
+            let error = with_causes(&error);
             format!("what is given for `{name}` does not fit: {error}")
         })
     }
+}
+
+/// Why a command is not carried out in the state that its workflow is in.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unfit {
+    /// It is a signal that has come already: there is nothing to do.
+    #[error("signal `{id}` was received already")]
+    HasSignal {
+        /// The signal's.
+        id: String,
+        /// The workflow's version.
+        seq: u32,
+    },
+    /// The workflow is no longer as the command expects it.
+    #[error("it has moved on: its version is {now}")]
+    MovedOn {
+        /// The version that the command names.
+        expected: u32,
+        /// The workflow's.
+        now: u32,
+    },
+    /// What it carries is not what the definition expects.
+    #[error("{0}")]
+    Invalid(String),
+    /// It makes no sense now.
+    #[error("{0}")]
+    Illegal(String),
 }
 
 /// A command to a workflow, for [`Engine::command`](crate::Engine::command) and [`Engine::preview`](crate::Engine::preview).

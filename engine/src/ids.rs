@@ -106,11 +106,11 @@ impl fmt::Debug for WorkflowId {
     }
 }
 
-/// What makes a start idempotent: the definition, who asks, and the key that they chose.
+/// What makes a start idempotent: the key space, who asks, and the key that they chose.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StartKey {
-    /// The definition's name.
-    pub definition: String,
+    /// The definition's name, or the one that several definitions share their keys under.
+    pub key_space: String,
     /// Who asks, such as a buyer: keys of different askers never meet.
     pub scope: String,
     /// The asker's `Idempotency-Key`.
@@ -123,7 +123,7 @@ impl StartKey {
     #[must_use]
     pub fn ident(&self) -> Ident {
         let mut hash = Sha256::new();
-        for part in [&self.definition, &self.scope, &self.key] {
+        for part in [&self.key_space, &self.scope, &self.key] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part.as_bytes());
         }
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn an_id_carries_its_partition_and_its_ident() {
         let key = StartKey {
-            definition: "purchase".into(),
+            key_space: "purchase".into(),
             scope: "b".into(),
             key: "k".into(),
         };
@@ -154,7 +154,7 @@ mod tests {
     fn parts_of_a_key_do_not_run_together() {
         let key = |scope: &str, key: &str| {
             StartKey {
-                definition: "d".into(),
+                key_space: "d".into(),
                 scope: scope.into(),
                 key: key.into(),
             }

@@ -1,9 +1,12 @@
 //! The part of the commands inbox that is in memory: which commands have been handed to their workflow, and who waits for an
 //! answer in this process. The inbox itself is the store's: see [`crate::store::CommandStore`].
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
 use tokio::sync::{Notify, oneshot};
 
@@ -40,16 +43,22 @@ impl Inbox {
     }
 
     /// Completes with the command's answer when it is given in this process.
-    pub(crate) fn wait(&self, id: CommandId) -> oneshot::Receiver<CommandState> {
+    pub(crate) fn wait(self: &Arc<Self>, id: CommandId) -> Waiting {
         let (sender, answer) = oneshot::channel();
+        self.lock().waiting.entry(id).or_default().push(sender);
+        let inbox = Arc::clone(self);
+        Waiting { id, answer, inbox }
+    }
+
+    /// One who waited for this is gone.
+    fn forget_waiting(&self, id: CommandId) {
         let mut known = self.lock();
-        // Who gave up waiting is forgotten here, so that the map stays as long as the requests under way.
-        known.waiting.retain(|_, waiting| {
-            waiting.retain(|sender| !sender.is_closed());
-            !waiting.is_empty()
-        });
-        known.waiting.entry(id).or_default().push(sender);
-        answer
+        if let Entry::Occupied(mut waiting) = known.waiting.entry(id) {
+            waiting.get_mut().retain(|sender| !sender.is_closed());
+            if waiting.get().is_empty() {
+                waiting.remove();
+            }
+        }
     }
 
     /// The answer is durable.
@@ -61,6 +70,29 @@ impl Inbox {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The answer to a command, to come. Who gives up waiting is forgotten at once, so that the map stays as long as the requests
+/// under way.
+pub(crate) struct Waiting {
+    id: CommandId,
+    answer: oneshot::Receiver<CommandState>,
+    inbox: Arc<Inbox>,
+}
+
+impl Future for Waiting {
+    type Output = Result<CommandState, oneshot::error::RecvError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.answer).poll(context)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.answer.close();
+        self.inbox.forget_waiting(self.id);
     }
 }
 
@@ -96,5 +128,30 @@ impl fmt::Debug for Handed {
 impl Drop for Mark {
     fn drop(&mut self) {
         self.inbox.lock().handed.remove(&self.row.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::Timestamp;
+
+    #[tokio::test]
+    async fn everyone_who_waits_is_told_once_and_who_gives_up_is_forgotten_at_once() {
+        let inbox = Arc::new(Inbox::default());
+        let id = CommandId(7);
+        let (one, two, other) = (inbox.wait(id), inbox.wait(id), inbox.wait(CommandId(8)));
+        drop(two);
+        assert_eq!(inbox.lock().waiting[&id].len(), 1);
+        drop(other);
+        assert_eq!(inbox.lock().waiting.len(), 1);
+        let done = CommandState::Done { seq: 3 };
+        inbox.answered(&Answer {
+            id,
+            state: done.clone(),
+            at: Timestamp(0),
+        });
+        assert_eq!(one.await, Ok(done));
+        assert!(inbox.lock().waiting.is_empty());
     }
 }

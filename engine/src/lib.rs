@@ -103,6 +103,8 @@ pub mod engine;
 
 pub mod testing;
 
+pub mod planted;
+
 pub use engine::{
     CommandError, Commanded, Counters, Drained, Engine, OpenError, Parts, Preview, Settings, Start,
     StartError, Started, View,

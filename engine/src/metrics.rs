@@ -38,4 +38,6 @@ pub struct Metrics {
     pub healed: Count,
     /// Workflows that were removed because they were old.
     pub purged: Count,
+    /// Events that the bus refused for good, and for which it took a dead letter.
+    pub dead_letters: Count,
 }

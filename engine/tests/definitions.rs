@@ -3,6 +3,9 @@
 #[path = "support/untyped.rs"]
 mod untyped;
 
+#[path = "definitions/alternatives.rs"]
+mod alternatives;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -421,7 +424,7 @@ fn a_wait_that_cannot_read_its_input_starts_nothing() {
         };
         let record = Record::new(1, Timestamp(5), event);
         let state = WorkflowState::start(&definition, &record).unwrap();
-        follow(state, record, &|_| false, false)
+        follow(state, record, &|_| false, None)
     };
     let (state, record) = started("3").unwrap();
     assert_eq!(record.starts.len(), 2);
@@ -472,7 +475,7 @@ fn a_wait_is_begun_with_the_record_that_makes_it_its_turn() {
     };
     let first = Record::new(1, Timestamp(1), event);
     let state = WorkflowState::start(&definition, &first).unwrap();
-    let (state, _) = follow(state, first, &|_| false, false).unwrap();
+    let (state, _) = follow(state, first, &|_| false, None).unwrap();
     let done = Event::StepDone {
         step: "hold".into(),
         attempt: 1,
@@ -480,7 +483,7 @@ fn a_wait_is_begun_with_the_record_that_makes_it_its_turn() {
     };
     let second = Record::new(2, Timestamp(2), done);
     let alone = state.apply(&second).unwrap();
-    let (_, second) = follow(alone, second, &|_| false, false).unwrap();
+    let (_, second) = follow(alone, second, &|_| false, None).unwrap();
     let begun: Vec<_> = second
         .starts
         .iter()

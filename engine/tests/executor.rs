@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use engine::definition::Durability::{Barrier, Replayable};
@@ -12,7 +13,7 @@ use engine::workflow::Refusal;
 use engine::{CommandError, StartError, Started};
 use futures_util::future::join_all;
 use support::operator::Operator as _;
-use support::{Harness, Script, status};
+use support::{Harness, RestlessClock, Script, status, until};
 
 static STOCK: Table = Table {
     name: "stock",
@@ -82,6 +83,20 @@ async fn a_step_that_cannot_be_attempted_before_anything_is_durable_makes_the_st
     ));
     assert_eq!(harness.world.log(), ["a", "b", "undo a"]);
     assert_eq!(harness.store.workflows(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_comes_due_between_two_looks_at_the_clock_is_made() {
+    let mut harness = Harness::on(Arc::new(RestlessClock::new()), Barrier);
+    harness.settings.lease = Duration::from_hours(1);
+    let engine = harness.open().await;
+    for number in 0..100 {
+        harness
+            .world
+            .script("last", [Script::Unknown, Script::Unknown]);
+        let view = harness.run(&engine, &format!("k{number}")).await.unwrap();
+        assert_eq!(status(&view), (Status::Completed, None), "{number}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -249,9 +264,7 @@ async fn an_open_workflow_goes_on_under_the_next_owner() {
     harness.world.script("pivot", [Script::Hang]);
     let engine = harness.open().await;
     let started = engine.start(harness.start("k")).await.unwrap();
-    while harness.world.log() != ["a", "b", "pivot"] {
-        tokio::task::yield_now().await;
-    }
+    harness.world.has_attempted(&["a", "b", "pivot"]).await;
     // The same node name: it takes the partitions back at once, and the old owner is fenced.
     let next = harness.open().await;
     let view = harness.settled(&next, &started).await;
@@ -288,20 +301,15 @@ async fn a_database_that_is_away_stops_the_node_and_its_return_brings_it_back() 
         matches!(undecided, Err(StartError::Undecided(_))),
         "{undecided:?}"
     );
-    while engine.is_serving() {
-        tokio::time::advance(Duration::from_millis(100)).await;
-    }
+    until("it stops", async || !engine.is_serving()).await;
     harness.store.set_down(false);
-    while !engine.is_serving() {
-        tokio::time::advance(Duration::from_millis(100)).await;
-    }
+    until("it serves again", async || engine.is_serving()).await;
     // What the lost start did is undone, unless its client repeats it first: it does.
-    let view = loop {
-        match harness.run(&engine, "k").await {
-            Ok(view) => break view,
-            Err(_) => tokio::time::advance(Duration::from_millis(100)).await,
-        }
-    };
+    until("the repeat is taken", async || {
+        harness.run(&engine, "k").await.is_ok()
+    })
+    .await;
+    let view = harness.run(&engine, "k").await.unwrap();
     assert_eq!(view.head.status, Status::Completed);
     assert_eq!(harness.store.workflows(), 1);
 }
@@ -313,16 +321,11 @@ async fn what_a_lost_start_did_is_undone() {
     harness.store.set_down(true);
     let undecided = engine.start(harness.start("k")).await;
     assert!(undecided.is_err());
-    while engine.is_serving() {
-        tokio::time::advance(Duration::from_millis(100)).await;
-    }
+    // Before the lease has ended the start may still be written.
+    tokio::time::sleep(harness.settings.lease).await;
+    assert!(!engine.is_serving());
     harness.store.set_down(false);
-    for _ in 0..600 {
-        tokio::time::advance(Duration::from_millis(100)).await;
-        if harness.world.log().len() == 4 {
-            break;
-        }
-    }
+    until("it is undone", async || harness.world.log().len() >= 4).await;
     assert_eq!(harness.world.log(), ["a", "b", "undo b", "undo a"]);
     assert_eq!(harness.store.workflows(), 0);
 }

@@ -2,15 +2,17 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use engine::command::Verb;
 use engine::definition::Durability::Barrier;
+use engine::definition::{Awaited, Saga};
 use engine::store::{CommandState, Status};
 use engine::{CommandError, Engine, WorkflowId};
 use futures_util::future::join_all;
-use support::operator::{Operator as _, command};
-use support::{Harness, Script};
+use support::operator::{Operator as _, command, signal};
+use support::{Harness, Script, out_of_memory};
 
 /// Two nodes, and a workflow of the first that is parked.
 async fn parked() -> (Harness, Engine, Engine, WorkflowId) {
@@ -86,4 +88,48 @@ async fn commands_to_one_workflow_are_carried_out_in_the_order_in_which_they_wer
     seqs.reverse();
     assert!(seqs.is_sorted(), "{seqs:?}");
     assert_eq!(seqs.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn commands_to_many_workflows_out_of_memory_are_all_carried_out_each_in_its_order() {
+    const MANY: usize = 500;
+    let mut harness = Harness::new(Barrier);
+    let mut saga = Saga::<u32>::new("patient", 1);
+    let input = saga.input();
+    let word = saga.await_signal::<u32, _>("word", &input, |_, _| None);
+    harness.definition = Arc::new(saga.finish(&word).unwrap());
+    let owner = harness.open_as("owner").await;
+    let other = harness.open_as("other").await;
+    let keys: Vec<String> = (0..MANY).map(|key| key.to_string()).collect();
+    let starts = keys.iter().map(|key| owner.start(harness.start(key)));
+    let started = join_all(starts).await;
+    let ids: Vec<WorkflowId> = started
+        .into_iter()
+        .map(|started| started.unwrap().view().id)
+        .collect();
+    out_of_memory(&owner).await;
+    // Nobody waits for the answers: a workflow has two commands in its inbox when its owner looks.
+    for said in [1, 2] {
+        let soon = harness.runtime.now().after(Duration::from_micros(1));
+        let given = ids.iter().map(|id| {
+            let verb = signal("word", &said.to_string(), &said);
+            Engine::command(&other, command(*id, verb, "ann", "to see"), soon)
+        });
+        drop(join_all(given).await);
+    }
+    let deadline = harness.runtime.now().after(Duration::from_mins(1));
+    for id in ids {
+        let view = owner.wait(id, deadline).await.unwrap().unwrap();
+        assert_eq!(view.head.status, Status::Completed);
+        let state = view.state.unwrap();
+        let first = Awaited::Arrived(1);
+        assert_eq!(
+            state
+                .output_of("word")
+                .unwrap()
+                .to::<Awaited<u32>>()
+                .unwrap(),
+            first
+        );
+    }
 }

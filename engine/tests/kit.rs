@@ -1,6 +1,11 @@
 //! The kit for testing sagas, tested: a sound saga passes, and each way to write a wrong one is caught, by the check that it
 //! violates and in the cases that are about it.
 
+#[path = "kit/alternatives.rs"]
+mod alternatives;
+#[path = "kit/asked.rs"]
+mod asked;
+
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
@@ -12,7 +17,7 @@ use engine::definition::{
 use engine::store::change::ChangeKind;
 use engine::store::{Change, Table};
 use engine::testing::kit::{Check, Ending, Fault, Kit, Report, Scene, Times, World};
-use engine::workflow::Refusal;
+use engine::workflow::{Earlier, Refusal};
 use engine::{Payload, Runtime};
 
 /// What is wrong with a saga.
@@ -182,7 +187,11 @@ impl Action for Step {
         book.acting.remove(&attempt.key());
         if book.given_up.contains(&attempt.key()) {
             return Outcome::Refused(Refusal {
-                look_up: !self.has(Defect::NoLookUp),
+                earlier: if self.has(Defect::NoLookUp) {
+                    Earlier::Unsaid
+                } else {
+                    Earlier::Possible
+                },
                 ..Refusal::new("given-up", "it was given up before")
             });
         }
@@ -484,7 +493,10 @@ fn a_refusal_that_hides_a_durable_workflow_from_a_repeated_start_is_caught() {
     };
     let report = Site::report(replayable(Defect::NoLookUp));
     assert_eq!(checks(&report), [Check::End].into());
-    assert!(report.to_string().contains("`look_up`"), "{report}");
+    assert!(
+        report.to_string().contains("`Earlier::Possible`"),
+        "{report}"
+    );
     Site::report(replayable(Defect::Nothing)).assert_passed();
 }
 

@@ -88,7 +88,10 @@ fn ten_thousand_random_sagas_keep_to_the_plain_model_until_their_one_end() {
             *by_kind.entry(kind).or_default() += count;
         }
     }
-    println!("{cases} cases, {crashes} crashes: {by_status:?}, {by_kind:?}");
+    let diverted = endings.iter().filter(|ending| ending.diverted).count() as u64;
+    println!(
+        "{cases} cases, {crashes} crashes, {diverted} completed by alternatives: {by_status:?}, {by_kind:?}"
+    );
     if cases >= CASES {
         let ends = ["COMPLETED", "COMPENSATED", "PARKED", "ABANDONED"];
         let seen = |status| by_status.get(status).copied().unwrap_or(0) > cases / 50;
@@ -100,6 +103,9 @@ fn ten_thousand_random_sagas_keep_to_the_plain_model_until_their_one_end() {
             by_kind.len() == 19 && by_kind.values().all(|count| *count > cases / 100),
             "each kind of event is common: {by_kind:?}"
         );
-        assert!(crashes > cases / 4, "nothing was left out");
+        assert!(
+            crashes > cases / 4 && diverted > cases / 50,
+            "nothing was left out"
+        );
     }
 }

@@ -82,9 +82,11 @@ fn an_illegal_event_is_an_error_that_names_the_record_and_says_why() {
     `_` does not wait
     `_` is being undone already: resolve that
     `_` is done
+    `_` is done only when `_` is refused, which it is not
     `_` is not being undone
     `_` is not being undone: a late effect changes nothing
     `_` is not due yet: skip it when it is its turn
+    `_` was refused and is over: `_` is done in its place
     a compensation is never given up
     a retriable step never turns back
     attempt _ at `_` is not under way

@@ -1,5 +1,5 @@
-//! What a node does besides running workflows: it registers and keeps apart versions, audits, works on batches of commands, and
-//! removes what is old.
+//! What a node does besides running workflows: it registers and keeps apart versions, audits, works on batches of commands, removes
+//! what is old, and says so where the bus refuses an event for good.
 
 mod support;
 
@@ -12,6 +12,8 @@ mod auditor;
 mod batches;
 #[path = "upkeep/batches_fail.rs"]
 mod batches_fail;
+#[path = "upkeep/dead_letters.rs"]
+mod dead_letters;
 #[path = "upkeep/retention.rs"]
 mod retention;
 #[path = "upkeep/sqlite.rs"]

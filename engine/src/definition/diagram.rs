@@ -7,7 +7,7 @@ use super::step::StepKind;
 
 impl Definition {
     /// A Mermaid flowchart. Compensable steps are boxes, the pivot a rhombus, retriable steps rounded; a wait for an instant is a
-    /// hexagon, a wait for a signal a flag.
+    /// hexagon, a wait for a signal a flag. A dashed edge leads to what is done when a step is refused.
     #[must_use]
     pub fn to_mermaid(&self) -> String {
         let mut text = String::from("flowchart LR\n");
@@ -18,6 +18,10 @@ impl Definition {
         }
         for (earlier, later) in self.drawn_edges() {
             writeln!(text, "    s{earlier} --> s{later}").expect("a String takes all");
+        }
+        for (first, alternative) in self.drawn_alternatives() {
+            writeln!(text, "    s{first} -. refused .-> s{alternative}")
+                .expect("a String takes all");
         }
         text
     }
@@ -38,11 +42,19 @@ impl Definition {
         for (earlier, later) in self.drawn_edges() {
             writeln!(text, "    s{earlier} -> s{later};").expect("a String takes all");
         }
+        for (first, alternative) in self.drawn_alternatives() {
+            writeln!(
+                text,
+                "    s{first} -> s{alternative} [style=dashed, label=\"refused\"];"
+            )
+            .expect("a String takes all");
+        }
         text.push_str("}\n");
         text
     }
 
-    /// The edges that no path of other edges implies: what a reader needs to see.
+    /// The edges that no path of other edges implies: what a reader needs to see. What waits for a step that has an alternative
+    /// is reached from either.
     fn drawn_edges(&self) -> Vec<(usize, usize)> {
         let mut drawn = Vec::new();
         for (later, node) in self.steps().iter().enumerate() {
@@ -51,13 +63,21 @@ impl Definition {
                 let implied = node
                     .needs
                     .iter()
+                    .chain(&node.instead_of)
                     .any(|other| followers.binary_search(other).is_ok());
                 if !implied {
                     drawn.push((earlier.0, later));
+                    let alternative = self.step(*earlier).alternative;
+                    drawn.extend(alternative.map(|alternative| (alternative.0, later)));
                 }
             }
         }
         drawn
+    }
+
+    fn drawn_alternatives(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let steps = self.steps().iter().enumerate();
+        steps.filter_map(|(first, node)| Some((first, node.alternative?.0)))
     }
 }
 

@@ -4,18 +4,27 @@
 //! is the untyped [`DefinitionBuilder`], which makes the checks that types can't make and serves definitions that are
 //! assembled at run time.
 
-mod diagram;
-mod graph;
 mod policy;
-mod saga;
 mod step;
 
-pub use graph::{
-    Compensation, Definition, DefinitionBuilder, DefinitionError, Phase, Source, StepIndex,
-    StepNode, StepSpec,
-};
+mod graph;
+
+mod builder;
+mod error;
+
+mod saga;
+
+mod handle;
+mod typed;
+
+mod diagram;
+
+pub use builder::{DefinitionBuilder, StepSpec};
+pub use error::DefinitionError;
+pub use graph::{Compensation, Definition, Phase, Source, StepIndex, StepNode};
+pub use handle::{Handle, Inputs};
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 pub(crate) use policy::mix;
 pub use policy::{Durability, Policy, RetryPolicy};
-pub use saga::{Forward, Handle, Inputs, Reversible, Saga};
+pub use saga::{Forward, Reversible, Saga};
 pub use step::{Action, AnyStep, Attempt, Awaited, Compensable, Outcome, Probed, StepKind};

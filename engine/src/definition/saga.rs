@@ -5,17 +5,17 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::graph::{
-    Compensation, Definition, DefinitionBuilder, DefinitionError, Phase, Source, StepSpec,
-};
-use super::step::{Action, AnyStep, Attempt, Awaited, Compensable, Outcome, Probed, StepKind};
-use crate::payload::{Payload, PayloadError};
+use super::builder::{DefinitionBuilder, StepSpec};
+use super::error::DefinitionError;
+use super::graph::{Compensation, Definition, Phase, Source};
+use super::handle::{Handle, Inputs, Wiring};
+use super::policy::Policy;
+use super::step::{Action, AnyStep, Awaited, Compensable};
+use super::typed::{Final, SignalWait, Timer, Undoable};
 use crate::runtime::Timestamp;
-use crate::workflow::StepError;
 
 /// Before the pivot: steps can be undone.
 pub struct Reversible(());
@@ -36,95 +36,6 @@ impl Side for Forward {
     const PHASE: Phase = Phase::Retriable;
 }
 
-/// The value that the saga's input or a step will have.
-pub struct Handle<T> {
-    source: Source,
-    saga: Arc<str>,
-    value: PhantomData<fn() -> T>,
-}
-
-/// The handles that a step takes as input: one, or a tuple of up to four.
-pub trait Inputs: Send + Sync + 'static {
-    /// The values that the step's action sees.
-    type Value: Send;
-
-    /// Where the values come from, in order, each with the saga it belongs to.
-    fn sources(&self) -> Vec<(Source, Arc<str>)>;
-
-    /// The values from their stored JSON, in the order of [`Inputs::sources`].
-    fn decode(stored: &[Payload]) -> Result<Self::Value, PayloadError>;
-}
-
-impl<T: DeserializeOwned + Send + 'static> Inputs for Handle<T> {
-    type Value = T;
-
-    fn sources(&self) -> Vec<(Source, Arc<str>)> {
-        vec![(self.source, Arc::clone(&self.saga))]
-    }
-
-    fn decode(stored: &[Payload]) -> Result<T, PayloadError> {
-        stored[0].to()
-    }
-}
-
-impl<T> Clone for Handle<T> {
-    fn clone(&self) -> Self {
-        Self {
-            source: self.source,
-            saga: Arc::clone(&self.saga),
-            value: PhantomData,
-        }
-    }
-}
-
-macro_rules! inputs_of_tuples {
-    ($($name:ident $index:tt),+) => {
-        impl<$($name: DeserializeOwned + Send + 'static),+> Inputs for ($(Handle<$name>,)+) {
-            type Value = ($($name,)+);
-
-            fn sources(&self) -> Vec<(Source, Arc<str>)> {
-                vec![$((self.$index.source, Arc::clone(&self.$index.saga))),+]
-            }
-
-            fn decode(stored: &[Payload]) -> Result<Self::Value, PayloadError> {
-                Ok(($(stored[$index].to::<$name>()?,)+))
-            }
-        }
-    };
-}
-inputs_of_tuples!(A 0, B 1);
-inputs_of_tuples!(A 0, B 1, C 2);
-inputs_of_tuples!(A 0, B 1, C 2, D 3);
-
-/// What may stand for the inputs of a step: a reference to a handle, or a tuple of references.
-pub trait Wiring {
-    /// The owned handles.
-    type Inputs: Inputs;
-    /// The handles, owned.
-    fn inputs(self) -> Self::Inputs;
-}
-
-impl<T: DeserializeOwned + Send + 'static> Wiring for &Handle<T> {
-    type Inputs = Handle<T>;
-    fn inputs(self) -> Handle<T> {
-        self.clone()
-    }
-}
-
-macro_rules! wiring_of_tuples {
-    ($($name:ident $index:tt),+) => {
-        impl<$($name: DeserializeOwned + Send + 'static),+> Wiring for ($(&Handle<$name>,)+) {
-            type Inputs = ($(Handle<$name>,)+);
-            fn inputs(self) -> Self::Inputs {
-                ($(self.$index.clone(),)+)
-            }
-        }
-    };
-}
-wiring_of_tuples!(A 0, B 1);
-wiring_of_tuples!(A 0, B 1, C 2);
-wiring_of_tuples!(A 0, B 1, C 2, D 3);
-
 /// A saga being written. `I` is what a workflow is started with; `P` is the phase.
 ///
 /// A compensable step past the pivot does not compile:
@@ -140,7 +51,8 @@ wiring_of_tuples!(A 0, B 1, C 2, D 3);
 pub struct Saga<I, P = Reversible> {
     builder: DefinitionBuilder,
     name: Arc<str>,
-    foreign: Option<DefinitionError>,
+    /// The first wrong use of a handle, for [`Saga::finish`] to report.
+    wrong: Option<DefinitionError>,
     types: PhantomData<fn() -> (I, P)>,
 }
 
@@ -151,7 +63,7 @@ impl<I: Serialize + DeserializeOwned + Send + 'static> Saga<I, Reversible> {
         Self {
             builder: DefinitionBuilder::new(name, version),
             name: format!("{name} v{version}").into(),
-            foreign: None,
+            wrong: None,
             types: PhantomData,
         }
     }
@@ -210,7 +122,7 @@ impl<I: Serialize + DeserializeOwned + Send + 'static> Saga<I, Reversible> {
         let saga = Saga {
             builder: self.builder,
             name: self.name,
-            foreign: self.foreign,
+            wrong: self.wrong,
             types: PhantomData,
         };
         (saga, handle)
@@ -228,6 +140,34 @@ impl<I: Serialize + DeserializeOwned + Send + 'static> Saga<I, Forward> {
             because: "past the pivot the saga only goes forward",
         };
         self.push_final(step, inputs, Phase::Retriable, because)
+    }
+
+    /// What is done in the place of the retriable step `first` when that is refused, by its action or by a guard in the store: a
+    /// refund in the place of goods. It never starts otherwise: least of all when nobody knows what became of `first`. The handle,
+    /// like that of `first` itself, is the output of whichever of the two is done. When the alternative is refused as well, the
+    /// workflow is parked for an operator.
+    pub fn or_else<T, A, W>(&mut self, first: &Handle<T>, step: A, inputs: W) -> Handle<T>
+    where
+        A: Action<Output = T>,
+        W: Wiring,
+        W::Inputs: Inputs<Value = A::Input>,
+    {
+        let name = step.name().to_owned();
+        let alternative = self.retriable(step, inputs);
+        self.check_owned(name.clone(), &first.saga);
+        if let (Source::Step(first), Source::Step(alternative)) = (first.source, alternative.source)
+        {
+            self.builder.or_else(first, alternative);
+        } else {
+            let input = self.builder.name_of(Source::Input);
+            self.wrong
+                .get_or_insert(DefinitionError::AlternativeNotRetriable {
+                    first: input.clone(),
+                    alternative: name,
+                    step: input,
+                });
+        }
+        first.clone()
     }
 }
 
@@ -277,7 +217,7 @@ impl<I: Serialize + DeserializeOwned + Send + 'static, P: Side> Saga<I, P> {
         let because = Compensation::None {
             because: "waiting has no effect",
         };
-        let policy = super::Policy::default();
+        let policy = Policy::default();
         self.push(name.to_owned(), policy, P::PHASE, because, step, inputs)
     }
 }
@@ -286,6 +226,16 @@ impl<I: Serialize + DeserializeOwned + Send + 'static, P> Saga<I, P> {
     /// A workflow that is not past its pivot after this long turns back.
     pub fn deadline(&mut self, deadline: Duration) {
         self.builder.deadline(deadline);
+    }
+
+    /// The start keys of this saga and of all others with this key space are the same keys: one that was used for a workflow of
+    /// either is used. Without it a saga has a key space of its own, its name. It is for ever: with another one, keys that were used
+    /// are not known.
+    ///
+    /// A start begins before it knows that its key was used under another saga, and what it did then counts as that workflow's. So
+    /// what these sagas do before anything is durable must be the same, under the same names of steps.
+    pub fn key_space(&mut self, name: &str) {
+        self.builder.key_space(name);
     }
 
     /// What a workflow is started with.
@@ -315,7 +265,7 @@ impl<I: Serialize + DeserializeOwned + Send + 'static, P> Saga<I, P> {
     /// Checks the whole and returns the definition; `output` is what a completed workflow gives.
     pub fn finish<T>(mut self, output: &Handle<T>) -> Result<Definition, DefinitionError> {
         self.check_owned("output".to_owned(), &output.saga);
-        match self.foreign {
+        match self.wrong {
             Some(error) => Err(error),
             None => self.builder.build(output.source),
         }
@@ -329,7 +279,7 @@ impl<I: Serialize + DeserializeOwned + Send + 'static, P> Saga<I, P> {
     /// Keeps the first use of a handle that belongs to another saga, for [`Saga::finish`] to report.
     fn check_owned(&mut self, step: String, saga: &Arc<str>) {
         if !self.owns(saga) {
-            self.foreign.get_or_insert(DefinitionError::ForeignHandle {
+            self.wrong.get_or_insert(DefinitionError::ForeignHandle {
                 step,
                 saga: saga.to_string(),
             });
@@ -365,7 +315,7 @@ impl<I: Serialize + DeserializeOwned + Send + 'static, P> Saga<I, P> {
     fn push<T>(
         &mut self,
         name: String,
-        policy: super::Policy,
+        policy: Policy,
         phase: Phase,
         compensation: Compensation,
         step: Arc<dyn AnyStep>,
@@ -390,193 +340,4 @@ impl<I: Serialize + DeserializeOwned + Send + 'static, P> Saga<I, P> {
             value: PhantomData,
         }
     }
-}
-
-/// A typed step with a compensation, behind [`AnyStep`].
-struct Undoable<A, N> {
-    step: A,
-    inputs: PhantomData<fn() -> N>,
-}
-
-/// A typed step without one, behind [`AnyStep`].
-struct Final<A, N> {
-    step: A,
-    inputs: PhantomData<fn() -> N>,
-}
-
-/// A wait for an instant, behind [`AnyStep`].
-struct Timer<F, N> {
-    until: F,
-    inputs: PhantomData<fn() -> N>,
-}
-/// A wait for a signal, behind [`AnyStep`].
-struct SignalWait<F, N, T> {
-    until: F,
-    types: PhantomData<fn() -> (N, T)>,
-}
-
-#[async_trait]
-impl<N, F> AnyStep for Timer<F, N>
-where
-    N: Inputs,
-    F: Fn(N::Value, Timestamp) -> Timestamp + Send + Sync,
-{
-    fn kind(&self) -> StepKind {
-        StepKind::Timer
-    }
-
-    fn wait_until(
-        &self,
-        inputs: &[Payload],
-        now: Timestamp,
-    ) -> Result<Option<Timestamp>, PayloadError> {
-        Ok(Some((self.until)(N::decode(inputs)?, now)))
-    }
-
-    fn check_output(&self, output: &Payload) -> Result<(), PayloadError> {
-        output.to::<Timestamp>().map(|_| ())
-    }
-
-    async fn act(&self, _: &Attempt, _: &[Payload]) -> Outcome<Payload> {
-        never_attempted()
-    }
-
-    async fn compensate(&self, _: &Attempt, _: &[Payload], _: Option<&Payload>) -> Outcome<()> {
-        Outcome::done(())
-    }
-}
-
-#[async_trait]
-impl<N, F, T> AnyStep for SignalWait<F, N, T>
-where
-    N: Inputs,
-    F: Fn(N::Value, Timestamp) -> Option<Timestamp> + Send + Sync,
-    T: DeserializeOwned,
-{
-    fn kind(&self) -> StepKind {
-        StepKind::Signal
-    }
-
-    fn wait_until(
-        &self,
-        inputs: &[Payload],
-        now: Timestamp,
-    ) -> Result<Option<Timestamp>, PayloadError> {
-        Ok((self.until)(N::decode(inputs)?, now))
-    }
-
-    fn check_output(&self, output: &Payload) -> Result<(), PayloadError> {
-        output.to::<Awaited<T>>().map(|_| ())
-    }
-
-    fn check_signal(&self, payload: &Payload) -> Result<(), PayloadError> {
-        payload.to::<T>().map(|_| ())
-    }
-
-    async fn act(&self, _: &Attempt, _: &[Payload]) -> Outcome<Payload> {
-        never_attempted()
-    }
-
-    async fn compensate(&self, _: &Attempt, _: &[Payload], _: Option<&Payload>) -> Outcome<()> {
-        Outcome::done(())
-    }
-}
-
-/// A wait has no attempts: the plan names none.
-fn never_attempted() -> Outcome<Payload> {
-    Outcome::retry(StepError::new("wait", "a wait is not attempted"))
-}
-
-#[async_trait]
-impl<A: Compensable, N: Inputs<Value = A::Input>> AnyStep for Undoable<A, N> {
-    fn check_output(&self, output: &Payload) -> Result<(), PayloadError> {
-        output.to::<A::Output>().map(|_| ())
-    }
-
-    async fn act(&self, attempt: &Attempt, inputs: &[Payload]) -> Outcome<Payload> {
-        act::<A, N>(&self.step, attempt, inputs).await
-    }
-
-    async fn probe(&self, attempt: &Attempt, inputs: &[Payload]) -> Probed<Payload> {
-        probe::<A, N>(&self.step, attempt, inputs).await
-    }
-
-    async fn compensate(
-        &self,
-        attempt: &Attempt,
-        inputs: &[Payload],
-        output: Option<&Payload>,
-    ) -> Outcome<()> {
-        let values =
-            N::decode(inputs).and_then(|input| Ok((input, output.map(Payload::to).transpose()?)));
-        match values {
-            Ok((input, output)) => self.step.compensate(attempt, input, output).await,
-            Err(error) => Outcome::retry(undecodable(&error)),
-        }
-    }
-}
-
-#[async_trait]
-impl<A: Action, N: Inputs<Value = A::Input>> AnyStep for Final<A, N> {
-    fn check_output(&self, output: &Payload) -> Result<(), PayloadError> {
-        output.to::<A::Output>().map(|_| ())
-    }
-
-    async fn act(&self, attempt: &Attempt, inputs: &[Payload]) -> Outcome<Payload> {
-        act::<A, N>(&self.step, attempt, inputs).await
-    }
-
-    async fn probe(&self, attempt: &Attempt, inputs: &[Payload]) -> Probed<Payload> {
-        probe::<A, N>(&self.step, attempt, inputs).await
-    }
-
-    async fn compensate(&self, _: &Attempt, _: &[Payload], _: Option<&Payload>) -> Outcome<()> {
-        Outcome::done(())
-    }
-}
-
-async fn act<A: Action, N: Inputs<Value = A::Input>>(
-    step: &A,
-    attempt: &Attempt,
-    inputs: &[Payload],
-) -> Outcome<Payload> {
-    let input = match N::decode(inputs) {
-        Ok(input) => input,
-        Err(error) => return Outcome::retry(undecodable(&error)),
-    };
-    match step.act(attempt, input).await {
-        Outcome::Done { output, changes } => match Payload::of(&output) {
-            Ok(output) => Outcome::Done { output, changes },
-            Err(error) => Outcome::Unknown(StepError::caused_by("output", &error)),
-        },
-        Outcome::Refused(refusal) => Outcome::Refused(refusal),
-        Outcome::Unknown(error) => Outcome::Unknown(error),
-        Outcome::Retry { error, after } => Outcome::Retry { error, after },
-    }
-}
-
-async fn probe<A: Action, N: Inputs<Value = A::Input>>(
-    step: &A,
-    attempt: &Attempt,
-    inputs: &[Payload],
-) -> Probed<Payload> {
-    let input = match N::decode(inputs) {
-        Ok(input) => input,
-        Err(error) => return Probed::Unknown(undecodable(&error)),
-    };
-    match step.probe(attempt, input).await {
-        Probed::Done { output, changes } => match Payload::of(&output) {
-            Ok(output) => Probed::Done { output, changes },
-            Err(error) => Probed::Unknown(StepError::caused_by("output", &error)),
-        },
-        Probed::CannotAsk => Probed::CannotAsk,
-        Probed::NoEffect => Probed::NoEffect,
-        Probed::Refused(refusal) => Probed::Refused(refusal),
-        Probed::Unknown(error) => Probed::Unknown(error),
-    }
-}
-
-/// Stored JSON that the step's types don't fit: nothing was attempted, so nothing can have taken effect.
-fn undecodable(error: &PayloadError) -> StepError {
-    StepError::caused_by("input", error)
 }

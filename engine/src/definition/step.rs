@@ -148,6 +148,14 @@ pub trait Action: Send + Sync + 'static {
         let _ = (attempt, input);
         async { Probed::CannotAsk }
     }
+
+    /// Whether the step's [port](Policy::port) answered although the attempt failed with this error: what is wrong is wrong with
+    /// this workflow, and says nothing against attempts of others. What is no answer counts against the port, and enough of it in a
+    /// row makes everybody wait.
+    fn is_answer(&self, error: &StepError) -> bool {
+        let _ = error;
+        false
+    }
 }
 
 /// An action that can be undone. The compensation works by key, with the output or without it, and also stops an attempt that is
@@ -161,6 +169,14 @@ pub trait Compensable: Action {
         input: Self::Input,
         output: Option<Self::Output>,
     ) -> impl Future<Output = Outcome<()>> + Send;
+
+    /// Whether the action does anything with this input. When it does not, undoing it is nothing either, and a start that is
+    /// refused need not find out first whether it has been durable in an earlier life. The engine takes the step's word for it: when
+    /// in doubt it has an effect.
+    fn has_effect(&self, input: &Self::Input) -> bool {
+        let _ = input;
+        true
+    }
 }
 
 /// What a step is: something that is done, or something that is waited for.
@@ -212,6 +228,18 @@ pub trait AnyStep: Send + Sync {
     fn check_signal(&self, payload: &Payload) -> Result<(), PayloadError> {
         let _ = payload;
         Ok(())
+    }
+
+    /// [`Action::is_answer`].
+    fn is_answer(&self, error: &StepError) -> bool {
+        let _ = error;
+        false
+    }
+
+    /// [`Compensable::has_effect`], on stored JSON.
+    fn has_effect(&self, inputs: &[Payload]) -> bool {
+        let _ = inputs;
+        true
     }
 
     /// [`Action::act`], on stored JSON.

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::batch::{gather, published_form, rows_in, verdict};
 use super::{AppendError, Entry};
 use crate::metrics::Metrics;
+use crate::planted;
 use crate::runtime::{Runtime, Timestamp};
 use crate::store::{Batch, CommitError, Journal, JournalPosition, Lease, StoreError, StoredEvent};
 
@@ -24,6 +25,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(20);
 const RETRY_PAUSE_MAX: Duration = Duration::from_millis(500);
 /// A batch's records take at most about this many bytes of JSON, whatever the number of its entries.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// What stands for the end of a lease that somebody has seen to have ended.
+const LEASE_ENDED: i64 = i64::MIN;
 
 /// What the writer shares with the rest of its partition.
 pub(crate) struct Committed {
@@ -36,9 +39,33 @@ pub(crate) struct Committed {
 }
 
 impl Committed {
-    /// By this node's clock others may own the partition.
+    /// By this node's clock others may own the partition. Once anybody has seen that, it stays so: what stopped because of it does
+    /// not go on by itself, whatever is renewed or becomes of the clock.
     pub(crate) fn lease_has_ended(&self, now: Timestamp) -> bool {
-        now.0 >= self.lease_until.load(Ordering::Acquire)
+        let until = self.lease_until.load(Ordering::Acquire);
+        if now.0 < until {
+            return false;
+        }
+        if planted::is_on("lease-end-forgotten") {
+            return true;
+        }
+        let ended = self.lease_until.compare_exchange(
+            until,
+            LEASE_ENDED,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
+        ended.map_or_else(|extended| now.0 >= extended, |_| true)
+    }
+
+    /// The lease is good until `until`. `false`: it had ended before, and stays so.
+    pub(crate) fn extend_lease(&self, now: Timestamp, until: Timestamp) -> bool {
+        let extend = |current| (current != LEASE_ENDED).then_some(until.0);
+        !self.lease_has_ended(now)
+            && self
+                .lease_until
+                .fetch_update(Ordering::AcqRel, Ordering::Acquire, extend)
+                .is_ok()
     }
 }
 
@@ -118,7 +145,9 @@ impl Writer {
                     self.committed(batch);
                     answer(entries, &Ok(()));
                 }
-                Written::Refused(rows, cause) if entries.len() == 1 => {
+                Written::Refused(rows, cause)
+                    if entries.len() == 1 || planted::is_on("batch-not-split") =>
+                {
                     let error = verdict(&entries[0], &rows, &cause);
                     answer(entries, &Err(error));
                 }
@@ -179,7 +208,9 @@ impl Writer {
                     tracing::warn!(partition.id = %self.lease.partition, "the lease is gone: writing stops");
                     return Written::Lost;
                 }
-                CommitError::Store(StoreError::Lost { .. }) => may_be_written = true,
+                CommitError::Store(StoreError::Lost { .. }) => {
+                    may_be_written = !planted::is_on("lost-commit-taken-for-failure");
+                }
                 CommitError::Contended(_) | CommitError::Store(_) => {}
             }
             if self.committed.lease_has_ended(self.runtime.now()) {
@@ -196,7 +227,7 @@ impl Writer {
 
     async fn was_written(&mut self, batch: &Batch) -> Result<bool, StoreError> {
         let position = self.journal.position().await?;
-        Ok(position.batch >= batch.number)
+        Ok(position.batch >= batch.number || planted::is_on("lost-commit-taken-for-success"))
     }
 
     fn committed(&mut self, batch: Batch) {
@@ -270,4 +301,25 @@ fn size_of_entry(entry: &Entry) -> usize {
         .iter()
         .map(|staged| 256 + payload(staged))
         .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_that_was_seen_to_have_ended_is_not_extended() {
+        let committed = Committed {
+            lease_until: AtomicI64::new(10),
+            durable_seq: AtomicU64::new(0),
+            published_seq: AtomicU64::new(0),
+        };
+        assert!(!committed.lease_has_ended(Timestamp(9)));
+        assert!(committed.extend_lease(Timestamp(9), Timestamp(20)));
+        assert!(!committed.lease_has_ended(Timestamp(19)));
+        assert!(committed.lease_has_ended(Timestamp(20)));
+        assert!(!committed.extend_lease(Timestamp(12), Timestamp(40)));
+        // Nor by a clock that is set back.
+        assert!(committed.lease_has_ended(Timestamp(5)));
+    }
 }

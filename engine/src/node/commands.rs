@@ -2,6 +2,7 @@
 //! workflow and makes it durable; the node that owns the workflow finds it in its inbox, brings the workflow into memory if need
 //! be, and answers in the transaction of the event.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,17 +10,17 @@ use tokio::sync::{oneshot, watch};
 
 use super::Node;
 use super::partition::OpenPartition;
-use super::starts::RECORDS_MAX;
-use crate::command::{Command, Verb};
+use crate::command::{Command, Unfit};
 use crate::engine::{CommandError, Commanded, Preview, View};
 use crate::executor::{Origin, Resident, Seen};
-use crate::ids::WorkflowId;
+use crate::ids::{Ident, WorkflowId};
 use crate::inbox::Handed;
 use crate::journal::Entry;
 use crate::runtime::Timestamp;
 use crate::store::{
-    Answer, CommandId, CommandRow, CommandState, NewCommand, StoreError, Submitted,
+    Answer, CommandId, CommandRow, CommandState, Head, NewCommand, StoreError, Submitted,
 };
+use crate::workflow::with_causes;
 use crate::workflow::{By, Record, follow};
 
 /// How often an owner looks into its inbox when nobody nudges it.
@@ -55,7 +56,7 @@ impl Node {
     pub(crate) async fn preview(&self, command: &Command) -> Result<Preview, CommandError> {
         check_words(command)?;
         let view = self.commanded(command).await?;
-        self.rehearse(command, &view)
+        Ok(self.rehearse(command, &view)?)
     }
 
     async fn accept(
@@ -67,17 +68,14 @@ impl Node {
             Ok(view) => view,
             Err(why) => return self.earlier(&command).await?.ok_or(why),
         };
-        if let Verb::Signal(signal) = &command.verb
-            && let Some(state) = &view.state
-            && state.has_signal(&signal.id)
-        {
-            let seq = state.seq;
-            let earlier = self.earlier(&command).await?;
-            return Ok(earlier.unwrap_or((CommandId(0), CommandState::Done { seq })));
-        }
-        if let Err(why) = self.rehearse(&command, &view) {
+        match self.rehearse(&command, &view) {
+            Ok(_) => {}
+            Err(Unfit::HasSignal { seq, .. }) => {
+                let done = (CommandId(0), CommandState::Done { seq });
+                return Ok(self.earlier(&command).await?.unwrap_or(done));
+            }
             // It may be what an earlier sending of this command has done.
-            return self.earlier(&command).await?.ok_or(why);
+            Err(unfit) => return self.earlier(&command).await?.ok_or_else(|| unfit.into()),
         }
         let new = NewCommand {
             workflow: command.workflow,
@@ -120,34 +118,22 @@ impl Node {
         Ok(view)
     }
 
-    /// Carries the command out on a copy.
-    fn rehearse(&self, command: &Command, view: &View) -> Result<Preview, CommandError> {
+    /// What the command would do to the workflow that is shown.
+    fn rehearse(&self, command: &Command, view: &View) -> Result<Preview, Unfit> {
         let Some(state) = &view.state else {
-            let why = format!(
-                "this program does not have {}, which the workflow runs",
-                view.head.definition
-            );
-            return Err(CommandError::Conflict(why));
+            let definition = &view.head.definition;
+            let why = format!("this program does not have {definition}, which the workflow runs");
+            return Err(Unfit::Illegal(why));
         };
-        if let Some(expected) = command.expected_seq
-            && expected != state.seq
-        {
-            let now = state.seq;
-            return Err(CommandError::MovedOn { expected, now });
-        }
-        command
-            .verb
-            .check(state.definition())
-            .map_err(CommandError::Invalid)?;
-        let event = command.verb.event(&command.by, state);
-        let at = self.runtime.now().max(state.at);
-        let record = Record::new(state.seq + 1, at, event);
-        let after = (**state)
-            .clone()
-            .apply(&record)
-            .map_err(|illegal| CommandError::Conflict(illegal.why))?;
-        let (after, record) = follow(after, record, &|_| false, false)
-            .map_err(|error| CommandError::Conflict(crate::workflow::event::with_causes(&error)))?;
+        let Command {
+            verb,
+            by,
+            expected_seq,
+            ..
+        } = command;
+        let (record, after) = verb.rehearse(by, *expected_seq, state, self.runtime.now())?;
+        let (after, record) = follow(after, record, &|_| false, None)
+            .map_err(|unreadable| Unfit::Illegal(with_causes(&unreadable)))?;
         Ok(Preview {
             version: state.seq,
             status: after.status(),
@@ -224,6 +210,7 @@ impl Node {
                 return Ok(());
             };
             after = Some(last.id);
+            let mut asleep: Vec<Handed> = Vec::new();
             for row in rows {
                 let workflow = row.command.workflow;
                 if handed.contains(&row.id) || skipped.contains(&workflow) {
@@ -232,18 +219,66 @@ impl Node {
                 let Some(handed) = self.inbox.hand(row) else {
                     continue;
                 };
-                if !self.deliver(partition, handed).await? {
+                let mut earlier = asleep.iter();
+                // What is given after what waits to be given waits, too.
+                if earlier.any(|earlier| earlier.row().command.workflow == workflow)
+                    || self.driven(workflow).is_none()
+                {
+                    asleep.push(handed);
+                } else if !self.deliver(partition, handed, None).await? {
                     skipped.push(workflow);
                 }
             }
+            self.deliver_to_sleepers(partition, asleep, &mut skipped)
+                .await?;
         }
     }
 
-    /// Gives the command to the workflow's driver, which is started for it if there is none. `false`: not now.
+    /// Gives commands to workflows that are not in memory: they are read together, and each is told by itself.
+    async fn deliver_to_sleepers(
+        self: &Arc<Self>,
+        partition: &Arc<OpenPartition>,
+        asleep: Vec<Handed>,
+        skipped: &mut Vec<WorkflowId>,
+    ) -> Result<(), StoreError> {
+        let mut read: HashMap<Ident, Read> = HashMap::new();
+        for handed in &asleep {
+            let ident = handed.row().command.workflow.ident();
+            let seen = || Read::before(self.registry.get(&ident));
+            read.entry(ident).or_insert_with(seen);
+        }
+        let idents: Vec<Ident> = read.keys().copied().collect();
+        for (head, records) in self.store.load(&idents).await? {
+            if let Some(read) = read.get_mut(&head.id.ident()) {
+                read.stored = Some((head, records));
+            }
+        }
+        for handed in asleep {
+            let workflow = handed.row().command.workflow;
+            if skipped.contains(&workflow) {
+                continue;
+            }
+            let read = read.remove(&workflow.ident());
+            if !self.deliver(partition, handed, read).await? {
+                skipped.push(workflow);
+            }
+        }
+        Ok(())
+    }
+
+    /// The workflow in memory, if a driver takes care of it.
+    fn driven(&self, id: WorkflowId) -> Option<Resident> {
+        let resident = self.registry.get(&id.ident())?;
+        (resident.is_driven() && resident.id == id).then_some(resident)
+    }
+
+    /// Gives the command to the workflow's driver, which is started for it if there is none: with what was `read`, if anything was.
+    /// `false`: not now.
     async fn deliver(
         self: &Arc<Self>,
         partition: &Arc<OpenPartition>,
         mut handed: Handed,
+        mut read: Option<Read>,
     ) -> Result<bool, StoreError> {
         let id = handed.row().command.workflow;
         // Whoever accepted it had the definition: another node may get the partition that has it, too.
@@ -251,17 +286,18 @@ impl Node {
             return Ok(false);
         }
         loop {
-            let seen = self.registry.get(&id.ident());
-            let driven = |resident: &&Resident| resident.is_driven() && resident.id == id;
-            if let Some(resident) = seen.as_ref().filter(driven) {
+            if let Some(resident) = self.driven(id) {
                 match resident.commands.try_send(handed) {
                     Ok(()) => return Ok(true),
                     // It settled at this moment or has much to do: the command is found again.
                     Err(_) => return Ok(false),
                 }
             }
-            let head = self.store.find(&id.ident()).await?;
-            let Some(head) = head.filter(|head| head.id == id) else {
+            let Read { seen, stored } = match read.take() {
+                Some(read) => read,
+                None => self.read_now(id).await?,
+            };
+            let Some((head, records)) = stored.filter(|(head, _)| head.id == id) else {
                 return Ok(self
                     .refuse(partition, &handed, "there is no such workflow")
                     .await);
@@ -270,7 +306,6 @@ impl Node {
                 let why = format!("the workflow has ended: it is {}", head.status);
                 return Ok(self.refuse(partition, &handed, &why).await);
             }
-            let records = self.store.records(id, 0, RECORDS_MAX).await?;
             let Some(state) = self.fold_or_quarantine(partition, &head, &records) else {
                 if partition.quarantine.lacks_definition(&id.ident()) {
                     return Ok(false);
@@ -286,6 +321,12 @@ impl Node {
                 Err((_, Some(not_taken))) => handed = not_taken,
             }
         }
+    }
+
+    async fn read_now(&self, id: WorkflowId) -> Result<Read, StoreError> {
+        let mut read = Read::before(self.registry.get(&id.ident()));
+        read.stored = self.store.load(&[id.ident()]).await?.pop();
+        Ok(read)
     }
 
     /// Answers a command to a workflow that can't be told anything. `false`: not written, and found again.
@@ -322,6 +363,29 @@ impl Node {
     }
 }
 
+/// A workflow as the store has it, and what was in memory before it was read.
+struct Read {
+    seen: Option<Resident>,
+    stored: Option<(Head, Vec<Record>)>,
+}
+
+impl Read {
+    const fn before(seen: Option<Resident>) -> Self {
+        let stored = None;
+        Self { seen, stored }
+    }
+}
+
+impl From<Unfit> for CommandError {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::MovedOn { expected, now } => Self::MovedOn { expected, now },
+            Unfit::Invalid(why) => Self::Invalid(why),
+            Unfit::HasSignal { .. } | Unfit::Illegal(_) => Self::Conflict(unfit.to_string()),
+        }
+    }
+}
+
 /// The earlier command of this key, if it asks for the same.
 fn same(command: &Command, row: CommandRow) -> Result<(CommandId, CommandState), CommandError> {
     if row.command.verb != command.verb || row.command.by.actor != command.by.actor {
@@ -346,6 +410,12 @@ pub(super) fn check_texts(key: &str, by: &By) -> Result<(), String> {
         if text.trim().is_empty() || text.len() > bytes_max {
             return Err(format!("`{field}` must be 1 to {bytes_max} bytes of text"));
         }
+    }
+    if by.actor == By::ENGINE {
+        return Err(format!(
+            "`actor` must not be `{}`: so is called what the engine does by itself",
+            By::ENGINE
+        ));
     }
     Ok(())
 }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Node;
+use crate::definition::StepIndex;
 use crate::executor::{Leftover, Origin, Resident, Seen};
 use crate::ids::{PartitionId, WorkflowId};
 use crate::runtime::Timestamp;
 use crate::store::{Status, StoreError};
-use crate::workflow::StepState;
 
 /// So many wait at most; beyond that the oldest is left to whoever reconciles the world with the store.
 const LEFTOVERS_MAX: usize = 10_000;
@@ -32,8 +32,15 @@ impl Leftovers {
             .any(|(_, leftover)| leftover.head.id.partition() == partition)
     }
 
-    /// Adds one to be looked at after its pause, unless another one says as much.
-    pub(super) fn add(&mut self, leftover: Leftover, now: Timestamp) {
+    /// Adds one to be looked at after its pause, unless another one says as much. Of several lives of one start an attempt may still
+    /// be on its way when another's is over.
+    pub(super) fn add(&mut self, mut leftover: Leftover, now: Timestamp) {
+        for (_, known) in &mut self.0 {
+            if known.head.id == leftover.head.id {
+                known.alone = false;
+                leftover.alone = false;
+            }
+        }
         if self
             .0
             .iter()
@@ -56,19 +63,12 @@ impl Leftovers {
 
 /// Whether clearing `known` clears what `other` did, too.
 fn says_as_much(known: &Leftover, other: &Leftover) -> bool {
-    let attempted = |leftover: &Leftover| -> Vec<bool> {
-        let steps = leftover.state.steps.iter();
-        steps
-            .map(|progress| progress.action != StepState::Untouched)
-            .collect()
-    };
     let waits_as_long = !other.undecided || (known.undecided && known.epoch >= other.epoch);
+    let mut steps = (0..other.state.steps.len()).map(StepIndex);
     known.head.id == other.head.id
         && waits_as_long
-        && attempted(known)
-            .iter()
-            .zip(attempted(other))
-            .all(|(known, other)| *known || !other)
+        // That it was attempted is not enough: what is known to have had no effect then is not undone.
+        && steps.all(|step| known.state.needs_undo(step) || !other.state.needs_undo(step))
 }
 
 /// What is to be done about a leftover.

@@ -182,7 +182,7 @@ impl Node {
         }
     }
 
-    /// Workflows that wait for an instant outside memory.
+    /// Timers that are set for workflows outside memory, whether or not they still wait.
     pub(crate) fn waiting(&self) -> u64 {
         let partitions = self.partitions();
         partitions.iter().map(|it| it.timers.len() as u64).sum()

@@ -51,7 +51,7 @@ impl Node {
                 Ok(true) => pause = PAUSE,
                 Ok(false) => {}
                 Err(error) => {
-                    let error = crate::workflow::event::with_causes(&error);
+                    let error = crate::workflow::with_causes(&error);
                     tracing::warn!(error, "what is old is not removed yet");
                 }
             }

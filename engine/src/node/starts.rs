@@ -10,9 +10,10 @@ use crate::engine::{Start, StartError, Started, View};
 use crate::executor::{Discarded, Driver, Origin, Resident, Stage};
 use crate::ids::{Ident, StartKey, WorkflowId};
 use crate::payload::PayloadError;
+use crate::planted;
 use crate::store::{Head, Status, StoreError};
-use crate::workflow::event::with_causes;
-use crate::workflow::{Event, Record, WorkflowState, follow};
+use crate::workflow::with_causes;
+use crate::workflow::{Earlier, Event, Record, WorkflowState, follow};
 
 /// The most records that a workflow is shown and folded with.
 pub(crate) const RECORDS_MAX: u32 = 10_000;
@@ -22,7 +23,7 @@ impl Node {
         let definition = self
             .newest(&start.definition)
             .ok_or_else(|| StartError::UnknownDefinition(start.definition.clone()))?;
-        let ident = self.ident_of(&start);
+        let ident = self.ident_of(&start, definition.key_space());
         if let Some(resident) = self.registry.get(&ident) {
             return self.await_start(resident, &start, false).await;
         }
@@ -64,10 +65,10 @@ impl Node {
         self.await_start(resident, &start, fresh).await
     }
 
-    fn ident_of(&self, start: &Start) -> Ident {
+    fn ident_of(&self, start: &Start, key_space: &str) -> Ident {
         match &start.key {
             Some((scope, key)) => StartKey {
-                definition: start.definition.clone(),
+                key_space: key_space.to_owned(),
                 scope: scope.clone(),
                 key: key.clone(),
             }
@@ -98,7 +99,7 @@ impl Node {
         };
         let record = Record::new(1, now, event);
         let untouched = WorkflowState::start(definition, &record).expect("a first record fits");
-        let (state, record) = follow(untouched, record, &|_| false, false)?;
+        let (state, record) = follow(untouched, record, &|_| false, None)?;
         let head = Head {
             id,
             definition: definition.pinned().clone(),
@@ -120,7 +121,9 @@ impl Node {
         start: &Start,
         fresh: bool,
     ) -> Result<Started, StartError> {
-        if resident.request_hash != start.request_hash {
+        if resident.request_hash != start.request_hash
+            && !planted::is_on("key-taken-for-another-request")
+        {
             return Err(StartError::KeyReused(resident.id));
         }
         let id = resident.id;
@@ -139,7 +142,7 @@ impl Node {
             Stage::Durable(view) if fresh => Ok(Started::New(view)),
             Stage::Durable(view) => Ok(Started::Existing(view)),
             Stage::Discarded(Discarded::Refused(refusal)) => {
-                if refusal.look_up
+                if refusal.earlier == Earlier::Possible
                     && let Some(started) = self.look_up(&id.ident(), start).await?
                 {
                     return Ok(started);
@@ -165,7 +168,9 @@ impl Node {
         let Some(head) = self.store.find(ident).await? else {
             return Ok(None);
         };
-        if head.request_hash != start.request_hash {
+        if head.request_hash != start.request_hash
+            && !planted::is_on("key-taken-for-another-request")
+        {
             return Err(StartError::KeyReused(head.id));
         }
         Ok(Some(Started::Existing(self.load(head).await?)))
@@ -189,7 +194,7 @@ impl Node {
         let state = self.fold(&head, &records).map(Arc::new);
         // The records were read after the row: they may know more. Only the row knows that the workflow rests.
         let head = match &state {
-            Some(state) if head.status != Status::Waiting || is_settled(state) => Head {
+            Some(state) if head.status != Status::Waiting || state.is_settled() => Head {
                 status: state.status(),
                 reason: state.reason_code().map(str::to_owned),
                 wake_at: None,
@@ -205,25 +210,30 @@ impl Node {
         })
     }
 
-    /// Waits, at most for `limit`, until the workflow is settled, and shows it as it then is. A workflow that is not driven here,
-    /// or whose driver lost its partition, is looked at again and again.
+    /// Waits, at most for `limit`, until the workflow is settled or `enough`, and shows it as it then is. A workflow that is not
+    /// driven here, or whose driver lost its partition, is looked at again and again.
     pub(crate) async fn wait(
         &self,
         id: WorkflowId,
         limit: Duration,
+        enough: &(impl Fn(&View) -> bool + Sync),
     ) -> Result<Option<View>, StoreError> {
         const PAUSE: Duration = Duration::from_millis(200);
         let deadline = self.runtime.now().after(limit);
+        let over = |view: &View| view.is_settled() || enough(view);
         loop {
             let left = deadline.since(self.runtime.now());
             let resident = self.registry.get(&id.ident());
             if let Some(mut driven) = resident.filter(|it| it.id == id && it.is_driven()) {
                 // Whatever comes first, the view below says what is.
-                let _settled_in_time = self.runtime.within(left, settled(&mut driven)).await;
+                let _over_in_time = self
+                    .runtime
+                    .within(left, over_here(&mut driven, &over))
+                    .await;
             }
             let view = self.view(id).await?;
             let left = deadline.since(self.runtime.now());
-            if left.is_zero() || view.as_ref().is_none_or(View::is_settled) {
+            if left.is_zero() || view.as_ref().is_none_or(over) {
                 return Ok(view);
             }
             self.runtime.sleep(PAUSE.min(left)).await;
@@ -231,17 +241,12 @@ impl Node {
     }
 }
 
-fn is_settled(state: &WorkflowState) -> bool {
-    let status = state.status();
-    status.is_terminal() || status == Status::Parked
-}
-
-/// Completes once the workflow is settled, was discarded, or is no longer driven.
-async fn settled(resident: &mut Resident) {
-    let settled = |stage: &Stage| match stage {
+/// Completes once the workflow is as it is waited for, was discarded, or is no longer driven.
+async fn over_here(resident: &mut Resident, over: &(impl Fn(&View) -> bool + Sync)) {
+    let over = |stage: &Stage| match stage {
         Stage::Volatile => false,
-        Stage::Durable(view) => view.is_settled(),
+        Stage::Durable(view) => over(view),
         Stage::Discarded(_) => true,
     };
-    let _no_longer_driven = resident.stage.wait_for(settled).await.is_err();
+    let _no_longer_driven = resident.stage.wait_for(over).await.is_err();
 }

@@ -1,5 +1,6 @@
 //! The CloudEvents attributes of an event (CloudEvents 1.0.2, Kafka protocol binding 1.0.2, section 3.2: binary mode).
 
+use super::Refused;
 use crate::store::StoredEvent;
 
 /// The headers of an event: the `ce_` attributes and the content type of its value.
@@ -15,6 +16,22 @@ pub fn headers(event: &StoredEvent) -> [(&'static str, String); 7] {
         ("ce_time", rfc3339(event.at.0)),
         ("content-type", "application/json".to_owned()),
     ]
+}
+
+/// The headers of a dead letter: which event it stands for, where that is in the journal, and why nobody else got it. It has no
+/// value, so there is no content type.
+#[must_use]
+pub fn dead_letter_headers(refused: &Refused<'_>) -> Vec<(&'static str, String)> {
+    let Refused { event, reason } = refused;
+    let of_event = headers(event).into_iter();
+    let mut headers: Vec<_> = of_event.filter(|(key, _)| key.starts_with("ce_")).collect();
+    headers.extend([
+        ("holdfast_workflow", event.workflow.to_string()),
+        ("holdfast_seq", event.seq.to_string()),
+        ("holdfast_partition", event.workflow.partition().to_string()),
+        ("holdfast_reason", reason.clone()),
+    ]);
+    headers
 }
 
 /// RFC 3339, in UTC, to the microsecond.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use super::{BusError, EventBus};
+use super::{BusError, EventBus, Refused};
 use crate::store::StoredEvent;
 
 /// A slow subscriber holds publishing up for at most this long at a time.
@@ -49,7 +49,10 @@ impl InProcessBus {
 
 #[async_trait]
 impl EventBus for InProcessBus {
-    async fn publish(&self, events: &[StoredEvent]) -> Result<(), BusError> {
+    async fn publish<'events>(
+        &self,
+        events: &'events [StoredEvent],
+    ) -> Result<Vec<Refused<'events>>, BusError> {
         for subscriber in self.live_subscribers() {
             for event in events {
                 match subscriber
@@ -66,6 +69,6 @@ impl EventBus for InProcessBus {
                 }
             }
         }
-        Ok(())
+        Ok(Vec::new())
     }
 }

@@ -1,5 +1,6 @@
 //! A partition's relay: publishes committed events in their order. It gets them from the writer's memory at once, and from the
-//! table after a crash or when it fell behind: what it can't hold in memory it reads back.
+//! table after a crash or when it fell behind: what it can't hold in memory it reads back. An event that the bus refuses for good
+//! stops none of the others: a dead letter says so in its place.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,9 +9,11 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::EventBus;
+use super::{BusError, EventBus, Refused};
 use crate::ids::PartitionId;
 use crate::journal::Committed;
+use crate::metrics::Metrics;
+use crate::planted;
 use crate::runtime::Runtime;
 use crate::store::{Store, StoredEvent};
 
@@ -32,6 +35,7 @@ pub(crate) struct Relay {
     pub(crate) committed: Arc<Committed>,
     /// Turns true when the partition is no longer ours: another node publishes from here on.
     pub(crate) closed: watch::Receiver<bool>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Relay {
@@ -79,9 +83,9 @@ impl Relay {
         {
             events.pop_front();
         }
-        let follows = events
-            .front()
-            .is_some_and(|event| event.partition_seq == published + 1);
+        let follows = events.front().is_some_and(|event| {
+            event.partition_seq == published + 1 || planted::is_on("gap-skipped-by-the-relay")
+        });
         let events = if follows {
             Vec::from(events)
         } else {
@@ -114,19 +118,50 @@ impl Relay {
     /// Publishes these events, as often as it takes: a bus that is down stops nothing but the relay, and the backlog is
     /// durable. Ends with the partition.
     async fn publish(&self, events: &[StoredEvent]) {
-        let mut pause = RETRY_PAUSE;
-        while let Err(error) = self.bus.publish(events).await {
-            tracing::warn!(
-                partition.id = %self.partition,
-                events.waiting = self.waiting(),
-                %error,
-                "publishing is tried again"
-            );
-            self.runtime.sleep(pause).await;
-            pause = (pause * 2).min(RETRY_PAUSE_MAX);
-        }
         let last = events.last().map_or(0, |event| event.partition_seq);
+        if planted::is_on("watermark-ahead") {
+            self.committed.published_seq.store(last, Ordering::Release);
+        }
+        let mut pause = RETRY_PAUSE;
+        let refused = loop {
+            match self.bus.publish(events).await {
+                Ok(refused) => break refused,
+                Err(error) => self.rest(&mut pause, &error).await,
+            }
+        };
+        for refused in &refused {
+            if !planted::is_on("dead-letter-not-written") {
+                self.publish_dead_letter(refused).await;
+            }
+        }
         self.committed.published_seq.store(last, Ordering::Release);
+    }
+
+    /// Says that this event is not published, as often as it takes: until then nothing that was sent with it is published either.
+    async fn publish_dead_letter(&self, refused: &Refused<'_>) {
+        let mut pause = RETRY_PAUSE;
+        while let Err(error) = self.bus.publish_dead_letter(refused).await {
+            self.rest(&mut pause, &error).await;
+        }
+        self.metrics.dead_letters.add(1);
+        tracing::error!(
+            partition.id = %self.partition,
+            workflow.id = %refused.event.workflow,
+            event.seq = refused.event.seq,
+            reason = %refused.reason,
+            "the event bus refuses an event for good: it is in the journal, and a dead letter says so"
+        );
+    }
+
+    async fn rest(&self, pause: &mut Duration, error: &BusError) {
+        tracing::warn!(
+            partition.id = %self.partition,
+            events.waiting = self.waiting(),
+            %error,
+            "publishing is tried again"
+        );
+        self.runtime.sleep(*pause).await;
+        *pause = (*pause * 2).min(RETRY_PAUSE_MAX);
     }
 
     fn is_behind(&self) -> bool {

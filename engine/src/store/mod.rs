@@ -410,7 +410,8 @@ pub trait Store: CommandStore + BatchStore + UpkeepStore + Send + Sync + 'static
         limit: u32,
     ) -> Result<Vec<Record>, StoreError>;
 
-    /// These workflows, each with all its records; those that do not exist are left out. At most 500.
+    /// These workflows, each with all its records, or with none where one of them can't be read: that is no reason to keep the
+    /// others. Those that do not exist are left out. At most 500.
     async fn load(&self, idents: &[Ident]) -> Result<Vec<(Head, Vec<Record>)>, StoreError>;
 
     /// The workflows of a partition that are not terminal, in the order of their index, after `after`, at most `limit`. What

@@ -35,6 +35,16 @@ pub enum Direction {
     Backward,
 }
 
+/// The most characters of a refusal's or an error's message: what others say goes into it, and it goes into the journal.
+pub const MESSAGE_CHARS_MAX: usize = 2_000;
+
+fn cut(mut message: String) -> String {
+    if let Some((end, _)) = message.char_indices().nth(MESSAGE_CHARS_MAX) {
+        message.truncate(end);
+    }
+    message
+}
+
 /// A "no" that is known to have had no effect: a code for machines and a sentence for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
@@ -42,20 +52,42 @@ pub struct Refusal {
     pub code: String,
     /// A sentence that the one who asked can read.
     pub message: String,
-    /// The asker may have an earlier execution of this very workflow: whoever refuses a start before it is durable looks
-    /// the workflow up first.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub look_up: bool,
+    /// What whoever refuses knows of an earlier execution of this very workflow.
+    #[serde(default, skip_serializing_if = "Earlier::is_unsaid")]
+    pub earlier: Earlier,
+}
+
+/// What whoever refuses a start that is not durable yet knows of an earlier execution of the same workflow, here or under the same
+/// key in another partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Earlier {
+    /// Nothing. What the start has done is undone once the store has said that it has no such workflow.
+    #[default]
+    Unsaid,
+    /// There may be one: the workflow is looked up before the start is told no.
+    Possible,
+    /// There is none: no step of it has or had anything over there that could be durable. What the start has done is undone, and
+    /// the store is not asked.
+    RuledOut,
+}
+
+impl Earlier {
+    /// Whether nothing is said.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+    fn is_unsaid(&self) -> bool {
+        *self == Self::Unsaid
+    }
 }
 
 impl Refusal {
-    /// A refusal with this code and sentence.
+    /// A refusal with this code and sentence, of which [`MESSAGE_CHARS_MAX`] characters are kept.
     #[must_use]
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             code: code.into(),
-            message: message.into(),
-            look_up: false,
+            message: cut(message.into()),
+            earlier: Earlier::Unsaid,
         }
     }
 }
@@ -76,12 +108,12 @@ pub struct StepError {
 }
 
 impl StepError {
-    /// An error of this class.
+    /// An error of this class with this message, of which [`MESSAGE_CHARS_MAX`] characters are kept.
     #[must_use]
     pub fn new(class: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             class: class.into(),
-            message: message.into(),
+            message: cut(message.into()),
         }
     }
 
@@ -92,14 +124,17 @@ impl StepError {
     }
 }
 
-/// The error and its causes, joined by `: `.
+/// The error and its causes, joined by `: `. A cause that an error's own text already ends with is not repeated.
 #[must_use]
 pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
+        let words = error.to_string();
+        if !text.ends_with(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
         cause = error.source();
     }
     text
@@ -132,6 +167,19 @@ pub struct By {
     pub actor: String,
     /// Why.
     pub reason: String,
+}
+
+impl By {
+    /// The actor of what the engine does of its own accord, such as undoing a start that was lost. No operator is called so: a command
+    /// in this name is refused.
+    pub const ENGINE: &str = "engine";
+
+    pub(crate) fn engine(reason: String) -> Self {
+        Self {
+            actor: Self::ENGINE.to_owned(),
+            reason,
+        }
+    }
 }
 
 impl fmt::Display for By {

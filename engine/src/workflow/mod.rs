@@ -9,9 +9,9 @@ pub mod transition;
 pub mod plan;
 
 pub use event::{
-    AfterFailure, By, DefinitionRef, Direction, End, Event, Failure, Intent, Record, Refusal,
-    Resolution, Signal, StepError,
+    AfterFailure, By, DefinitionRef, Direction, Earlier, End, Event, Failure, Intent, Record,
+    Refusal, Resolution, Signal, StepError, with_causes,
 };
 pub use plan::{Plan, PlannedAttempt, follow, plan, turned_back_because};
 pub use state::{Phase, Progress, StepState, Undo, WorkflowState};
-pub use transition::{IllegalTransition, PAUSED, SIGNALS_MAX};
+pub use transition::{IllegalTransition, PAUSED, SIGNALS_MAX, START_LOST};

@@ -67,15 +67,15 @@ impl Plan {
 }
 
 /// The record with all that follows from its event: the attempts that it lets begin, and whether it ends the workflow.
-/// `state` is the state after the event alone. `hold`: going back does not end yet, since an attempt that was given up may still
+/// `state` is the state after the event alone. `held`: this end does not come yet, since an attempt that was given up may still
 /// turn out to have had its effect. Fails where a wait can't read its input.
 pub fn follow(
     state: WorkflowState,
     record: Record,
     acting: &impl Fn(StepIndex) -> bool,
-    hold: bool,
+    held: Option<End>,
 ) -> Result<(WorkflowState, Record), PayloadError> {
-    let (state, record, unreadable) = follow_as_far(state, record, acting, hold);
+    let (state, record, unreadable) = follow_as_far(state, record, acting, held);
     unreadable.map_or(Ok((state, record)), Err)
 }
 
@@ -84,14 +84,12 @@ pub(crate) fn follow_as_far(
     mut state: WorkflowState,
     mut record: Record,
     acting: &impl Fn(StepIndex) -> bool,
-    hold: bool,
+    held: Option<End>,
 ) -> (WorkflowState, Record, Option<PayloadError>) {
     loop {
         let planned = plan(&state, acting);
         if planned.starts.is_empty() {
-            record.ends = planned
-                .end
-                .filter(|end| !(hold && *end == End::Compensated));
+            record.ends = planned.end.filter(|end| held != Some(*end));
             let ended = state.end(&record);
             debug_assert!(ended.is_ok(), "the plan names only an end that is legal");
             return (state, record, None);
@@ -157,7 +155,7 @@ fn forward(state: &WorkflowState, acting: &impl Fn(StepIndex) -> bool) -> Plan {
             StepState::Waiting { until: Some(until) } => plan.waits.push((index, until)),
             _ => {}
         }
-        all_done &= matches!(state.steps[index.0].action, StepState::Done { .. });
+        all_done &= state.is_done(index);
     }
     if all_done {
         plan.end = Some(End::Completed);

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::event::{Refusal, Signal, StepError};
+use super::event::{Direction, Refusal, Signal, StepError};
 use crate::definition::{Definition, Phase as StepPhase, Source, StepIndex, StepKind};
 use crate::payload::Payload;
+use crate::planted;
 use crate::runtime::Timestamp;
 use crate::store::Status;
 
@@ -122,6 +123,18 @@ pub struct Progress {
     pub since: Timestamp,
 }
 
+impl Progress {
+    /// The number of the attempt in this direction that may have begun, or will; `None` when none is made.
+    #[must_use]
+    pub const fn attempting(&self, direction: Direction) -> Option<u32> {
+        match (direction, &self.action, &self.undo) {
+            (Direction::Forward, StepState::Attempting { attempt, .. }, _)
+            | (Direction::Backward, _, Undo::Attempting { attempt, .. }) => Some(*attempt),
+            _ => None,
+        }
+    }
+}
+
 /// The fold of a workflow's records.
 #[derive(Clone, Debug)]
 pub struct WorkflowState {
@@ -199,22 +212,44 @@ impl WorkflowState {
             })
     }
 
-    /// The output of a step that is done.
+    /// What this very step gave; `None` when it is not done, though its alternative may be.
     #[must_use]
     pub fn output_of(&self, step: &str) -> Option<&Payload> {
-        self.value_of(Source::Step(self.definition.index_of(step)?))
+        self.own_output(self.definition.index_of(step)?)
     }
 
-    /// The value of a source; `None` when that step is not done.
+    /// The value of a source, which is what the step or its alternative gave; `None` when neither is done.
     #[must_use]
     pub fn value_of(&self, source: Source) -> Option<&Payload> {
         match source {
             Source::Input => Some(&self.input),
-            Source::Step(index) => match &self.steps[index.0].action {
-                StepState::Done { output, .. } => Some(output),
-                _ => None,
-            },
+            Source::Step(index) => self.own_output(index).or_else(|| {
+                let alternative = self.definition.step(index).alternative?;
+                self.own_output(alternative)
+            }),
         }
+    }
+
+    fn own_output(&self, index: StepIndex) -> Option<&Payload> {
+        match &self.steps[index.0].action {
+            StepState::Done { output, .. } => Some(output),
+            _ => None,
+        }
+    }
+
+    /// The step was refused and has an alternative, which is done in its place. It is over: it is not tried again, and an
+    /// operator can neither resolve nor skip it.
+    #[must_use]
+    pub fn is_diverted(&self, index: StepIndex) -> bool {
+        self.definition.step(index).alternative.is_some()
+            && matches!(self.steps[index.0].action, StepState::Failed { .. })
+    }
+
+    /// Nothing is left to be done for this step: it is done, or its alternative is, or the step in whose place it would be.
+    #[must_use]
+    pub fn is_done(&self, index: StepIndex) -> bool {
+        let stands_for = self.definition.step(index).instead_of.unwrap_or(index);
+        self.value_of(Source::Step(stands_for)).is_some()
     }
 
     /// The step has, or may have, an effect that is not undone yet.
@@ -227,7 +262,8 @@ impl WorkflowState {
     fn effect_may_stand(&self, index: StepIndex) -> bool {
         let progress = &self.steps[index.0];
         let has_effect = match progress.action {
-            StepState::Untouched | StepState::Waiting { .. } => false,
+            StepState::Untouched => planted::is_on("undone-though-never-attempted"),
+            StepState::Waiting { .. } => false,
             StepState::Attempting { .. } => true,
             StepState::Done { attempt, .. } => {
                 attempt > 0 && self.definition.step(index).kind == StepKind::Action
@@ -284,6 +320,12 @@ impl WorkflowState {
         self.status().is_terminal()
     }
 
+    /// Nothing more happens by itself: it has ended, or an operator has it.
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
+        self.is_terminal() || matches!(self.phase, Phase::Parked { .. })
+    }
+
     /// An untouched step whose needs are met, in a workflow that goes forward.
     #[must_use]
     pub fn may_start(&self, index: StepIndex) -> bool {
@@ -292,10 +334,11 @@ impl WorkflowState {
             && self.needs_are_met(index)
     }
 
-    /// Every step that must be done before this one is done.
+    /// Every step that must be done before this one is done; and if it is an alternative, its turn has come.
     pub(super) fn needs_are_met(&self, index: StepIndex) -> bool {
-        let done = |need: &StepIndex| matches!(self.steps[need.0].action, StepState::Done { .. });
-        self.definition.step(index).needs.iter().all(done)
+        let node = self.definition.step(index);
+        let is_its_turn = node.instead_of.is_none_or(|first| self.is_diverted(first));
+        is_its_turn && node.needs.iter().all(|need| self.is_done(*need))
     }
 
     /// A step to be undone, in a workflow that goes back, with nothing left to undo after it. Its action may have been left
@@ -311,10 +354,7 @@ impl WorkflowState {
 
     /// `holds` for every step that comes after this one, however far.
     pub(crate) fn all_after(&self, index: StepIndex, holds: &impl Fn(StepIndex) -> bool) -> bool {
-        self.definition
-            .step(index)
-            .followers
-            .iter()
-            .all(|later| holds(*later))
+        let followers = &self.definition.step(index).followers;
+        followers.iter().all(|later| holds(*later)) || planted::is_on("undone-in-any-order")
     }
 }

@@ -37,8 +37,10 @@ fn a_node_that_cannot_renew_stops_before_its_lease_ends() {
                 "it stopped {} ms before its lease ended",
                 left_at_the_end / 1000
             );
-            assert!(left_at_the_end > 0, "{left_at_the_end}");
-            assert!(left_at_the_end < i64::try_from(LEASE.as_micros()).unwrap() / 4);
+            let lease_us = i64::try_from(LEASE.as_micros()).unwrap();
+            // Its clock and the database's need not go at the same pace.
+            assert!(left_at_the_end > lease_us / 20, "{left_at_the_end}");
+            assert!(left_at_the_end < lease_us / 4, "{left_at_the_end}");
             place.kill(&life);
             let next = place.open("one").await;
             place.site.effects.calm();
@@ -67,6 +69,35 @@ fn a_stopped_node_that_wakes_up_after_two_leases_writes_nothing_and_begins_nothi
         stopped.go_on();
         tokio::time::sleep(LEASE).await;
         assert_eq!(place.site.store.memory.events().len(), events);
+        assert_eq!(attempts(&place), begun);
+        drain(&place, &stopped).await;
+        place.ends_well(&other).await;
+    });
+}
+
+#[test]
+fn a_stopped_node_that_was_about_to_try_again_does_not_when_it_wakes_up_after_its_lease() {
+    on_paused_time(async {
+        let place = Place::new();
+        let stopped = place.open("stopped").await;
+        let other = place.open("other").await;
+        place.site.effects.cannot_be_attempted("pivot");
+        let ids = place.start(&stopped, "k", 10).await;
+        place
+            .until("the pivots to be attempted", || async {
+                place.site.effects.attempts_at("pivot") >= 10
+            })
+            .await;
+        // The next attempt needs no word from the journal: only the clock stands in its way.
+        stopped.stop();
+        place.site.effects.calm();
+        place
+            .until("the other to finish", || place.are_completed(&ids))
+            .await;
+        tokio::time::sleep(2 * LEASE).await;
+        let begun = attempts(&place);
+        stopped.go_on();
+        tokio::time::sleep(LEASE).await;
         assert_eq!(attempts(&place), begun);
         drain(&place, &stopped).await;
         place.ends_well(&other).await;
@@ -194,7 +225,17 @@ fn what_was_attempted_before_the_take_over_is_undone_by_the_new_owner_also_when_
 /// How many attempts have begun at anything.
 fn attempts(place: &Place) -> Vec<usize> {
     let steps = [
-        "a", "b", "c", "pivot", "d", "e", "f", "undo a", "undo b", "undo c",
+        "a",
+        "b",
+        "c",
+        "pivot",
+        "d",
+        "e",
+        "e-instead",
+        "f",
+        "undo a",
+        "undo b",
+        "undo c",
     ];
     steps
         .map(|step| place.site.effects.attempts_at(step))

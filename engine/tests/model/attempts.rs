@@ -40,6 +40,11 @@ impl Life {
     fn end_action(&mut self, index: usize, attempt: u32, luck: u32) {
         let step = self.name(index);
         let existed = self.world.effects[index].exists;
+        // What has an alternative is refused more often, or else that would be rare.
+        let luck = match self.shape.steps[index].or_else {
+            Some(_) if (30..66).contains(&luck) => 66,
+            _ => luck,
+        };
         let refusal = Refusal::new("no", "no");
         let event = match luck {
             0..66 => {
@@ -53,8 +58,10 @@ impl Life {
             }
             // The other side knows the key: what exists is not refused, and what is refused never exists.
             66..73 if !existed => {
-                // An operator may see to it that a retriable step is not refused for ever.
-                self.world.effects[index].never = self.shape.steps[index].phase != Phase::Retriable;
+                // An operator may see to it that a retriable step is not refused for ever, unless that is over.
+                let step_here = &self.shape.steps[index];
+                self.world.effects[index].never =
+                    step_here.phase != Phase::Retriable || step_here.or_else.is_some();
                 Event::StepRefused {
                     step,
                     attempt,

@@ -214,8 +214,24 @@ impl Life {
             "an effect is made once, and once more if it was late"
         );
         match self.reference.going {
+            Going::Completed if facts.over => {
+                assert!(self.reference.is_given(&self.shape, index));
+                assert!(facts.done.is_none() && facts.undone_times == 0);
+                assert!(
+                    !effect.exists || facts.unanswered,
+                    "what is done in another way has no effect of its own"
+                );
+            }
+            Going::Completed if facts.done.is_none() => {
+                let first = step.instead_of.expect("everything else is done");
+                assert!(self.reference.facts[first].done.is_some());
+                assert!(
+                    !facts.attempted && !effect.exists,
+                    "nothing is done in the place of what is done"
+                );
+            }
             Going::Completed => {
-                assert!(facts.done.is_some() && facts.undone_times == 0);
+                assert_eq!(facts.undone_times, 0);
                 let is_by_action = times("skipped") == 0 && facts.attempted;
                 assert!(effect.exists || !is_by_action, "everything is done");
             }

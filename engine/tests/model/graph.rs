@@ -32,7 +32,11 @@ pub struct Step {
     pub lasts_us: Option<i64>,
     pub phase: Phase,
     pub undoable: bool,
-    /// The steps that must be done before this one starts, however far back.
+    /// What is done in its place when it is refused.
+    pub or_else: Option<usize>,
+    /// The step that must be refused before this one starts.
+    pub instead_of: Option<usize>,
+    /// The steps that must be done before this one starts, however far back, they or what is done in their place.
     pub before: Vec<usize>,
     /// The steps that start only when this one is done, however far on.
     pub after: Vec<usize>,
@@ -46,7 +50,7 @@ impl Shape {
 }
 
 /// A saga of 1 to [`STEPS_MAX`] steps, of which one may be a pivot and some may be waits, with edges wherever the phases allow
-/// some.
+/// some, and alternatives to some of those past the pivot.
 pub fn random(random: &mut StdRng) -> Shape {
     let count = random.random_range(1..=STEPS_MAX);
     let pivot = random
@@ -84,9 +88,39 @@ pub fn random(random: &mut StdRng) -> Shape {
         steps.push(step);
         builder.step(spec);
     }
-    let edges: Vec<(usize, usize)> = edges.iter().map(|(a, b)| (order[*a], order[*b])).collect();
+    let mut edges: Vec<(usize, usize)> =
+        edges.iter().map(|(a, b)| (order[*a], order[*b])).collect();
     for (earlier, later) in &edges {
         builder.edge(StepIndex(*earlier), StepIndex(*later));
+    }
+    for (place, first) in order.iter().enumerate() {
+        let step = &steps[*first];
+        let may_be_refused = step.phase == Phase::Retriable && step.kind == StepKind::Action;
+        if may_be_refused && random.random_bool(0.5) {
+            let alternative = steps.len();
+            let earlier = &order[..place];
+            let takes: Vec<usize> = earlier
+                .iter()
+                .filter(|_| random.random_bool(density))
+                .copied()
+                .collect();
+            let (mut spec, step) = action(alternative, Phase::Retriable);
+            let inputs = takes.iter().filter(|_| random.random_bool(0.5));
+            spec.inputs = inputs
+                .map(|earlier| Source::Step(StepIndex(*earlier)))
+                .collect();
+            builder.step(spec);
+            for earlier in takes {
+                builder.edge(StepIndex(earlier), StepIndex(alternative));
+                edges.push((earlier, alternative));
+            }
+            builder.or_else(StepIndex(*first), StepIndex(alternative));
+            steps[*first].or_else = Some(alternative);
+            steps.push(Step {
+                instead_of: Some(*first),
+                ..step
+            });
+        }
     }
     close_over(&mut steps, &edges);
     let definition = builder.build(Source::Input).expect("it keeps to the rules");
@@ -126,6 +160,26 @@ fn random_step(random: &mut StdRng, index: usize, phase: Phase) -> (StepSpec, St
         kind,
         lasts_us,
         phase,
+        or_else: None,
+        instead_of: None,
+        before: vec![],
+        after: vec![],
+    };
+    (spec, step)
+}
+
+/// A plain step.
+fn action(index: usize, phase: Phase) -> (StepSpec, Step) {
+    let name = format!("s{index}");
+    let spec = spec(&name, phase, &[]);
+    let step = Step {
+        undoable: spec.compensation == Compensation::Runs,
+        name,
+        kind: StepKind::Action,
+        lasts_us: None,
+        phase,
+        or_else: None,
+        instead_of: None,
         before: vec![],
         after: vec![],
     };

@@ -5,7 +5,7 @@ use engine::workflow::{
     AfterFailure, Direction, End, Event, Failure, Intent, Record, Refusal, Resolution, Signal,
 };
 
-use crate::graph::Shape;
+use crate::graph::{Shape, Step};
 use crate::reference::{Going, Parked, Reference, Waiting};
 
 impl Reference {
@@ -66,9 +66,13 @@ impl Reference {
         match event {
             Event::Poisoned { .. } => self.park(None),
             Event::DeadlinePassed => self.turn_back("deadline-passed"),
-            Event::CompensationRequested { .. } => {
+            Event::CompensationRequested { by } => {
                 self.going = Going::Forward;
-                self.turn_back("compensated-by-operator");
+                self.turn_back(if by.actor == "engine" {
+                    "start-lost"
+                } else {
+                    "compensated-by-operator"
+                });
             }
             Event::RetryRequested { .. } => self.retry(at),
             Event::Paused { .. } => {
@@ -93,7 +97,7 @@ impl Reference {
     }
 
     fn hear_of_step(&mut self, shape: &Shape, index: usize, event: &Event, at: i64) {
-        let phase = shape.steps[index].phase;
+        let step = &shape.steps[index];
         match event {
             Event::StepDone { output, .. } => self.done(index, output.as_str()),
             Event::StepRefused {
@@ -101,7 +105,7 @@ impl Reference {
                 refusal,
                 effect_may_exist,
                 ..
-            } => self.refused(phase, index, *attempt, refusal, *effect_may_exist),
+            } => self.refused(step, index, *attempt, refusal, *effect_may_exist),
             Event::AttemptFailed { .. } => self.attempt_failed(index, event, at),
             Event::CompensationDone { attempt, .. } => self.undone(index, *attempt),
             Event::CompensationFailed { attempt, then, .. } => {
@@ -120,7 +124,7 @@ impl Reference {
                 _ => self.done(index, &at.to_string()),
             },
             Event::SignalReceived(signal) => self.told(index, signal),
-            Event::Resolved { resolution, .. } => self.resolved(phase, index, resolution, at),
+            Event::Resolved { resolution, .. } => self.resolved(step, index, resolution, at),
             Event::Skipped { output, .. } => {
                 self.done(index, output.as_str());
                 self.go_on_if_about(index, at);
@@ -156,7 +160,7 @@ impl Reference {
 
     fn refused(
         &mut self,
-        phase: Phase,
+        step: &Step,
         index: usize,
         attempt: u32,
         refusal: &Refusal,
@@ -166,7 +170,11 @@ impl Reference {
         facts.attempts = attempt;
         facts.open = None;
         facts.unanswered = rows_only;
-        let no_way_back = match phase {
+        if step.or_else.is_some() {
+            facts.over = true;
+            return;
+        }
+        let no_way_back = match step.phase {
             Phase::Compensable => false,
             Phase::Pivot => rows_only,
             Phase::Retriable => true,
@@ -217,7 +225,7 @@ impl Reference {
         facts.undone = false;
     }
 
-    fn resolved(&mut self, phase: Phase, index: usize, resolution: &Resolution, at: i64) {
+    fn resolved(&mut self, step: &Step, index: usize, resolution: &Resolution, at: i64) {
         let facts = &mut self.facts[index];
         match resolution {
             Resolution::Done(output) => {
@@ -231,10 +239,13 @@ impl Reference {
             }
             Resolution::Refused(refusal) => {
                 let attempt = facts.open.map_or(facts.attempts, |(number, _)| number);
-                if self.is_parked_about(index) {
+                if self.is_parked_about(index) && step.or_else.is_none() {
                     self.go_on();
                 }
-                self.refused(phase, index, attempt, refusal, false);
+                self.refused(step, index, attempt, refusal, false);
+                if step.or_else.is_some() {
+                    self.go_on_if_about(index, at);
+                }
             }
         }
     }
@@ -258,7 +269,7 @@ impl Reference {
         });
     }
 
-    fn is_parked_about(&self, index: usize) -> bool {
+    pub fn is_parked_about(&self, index: usize) -> bool {
         matches!(self.going, Going::Parked(Parked { about: Some(about), .. }) if about == index)
     }
 
@@ -289,7 +300,8 @@ impl Reference {
         self.go_on();
         if !parked.back {
             for facts in &mut self.facts {
-                if facts.attempted && facts.done.is_none() && facts.open.is_none() {
+                let is_stuck = facts.attempted && facts.done.is_none() && facts.open.is_none();
+                if is_stuck && !facts.over {
                     facts.open = Some((facts.attempts + 1, at));
                 }
             }

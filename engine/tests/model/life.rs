@@ -13,7 +13,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use crate::checks::{agree, check_plan};
 use crate::graph::Shape;
-use crate::reference::{Attempt, Reference};
+use crate::reference::{Attempt, Going, Reference};
 use crate::world::World;
 
 /// After so many random moves everything succeeds, so that the life ends.
@@ -25,6 +25,8 @@ const MOVES_MAX: u32 = 600;
 pub struct Ending {
     pub status: &'static str,
     pub crashes: u64,
+    /// Something was done in the place of a step that was refused, and the workflow is completed.
+    pub diverted: bool,
     /// How often each kind of event happened.
     pub kinds: BTreeMap<&'static str, u64>,
 }
@@ -67,7 +69,7 @@ impl Life {
         };
         let first = Record::new(1, Timestamp(1), event);
         let untouched = WorkflowState::start(&shape.definition, &first).unwrap();
-        let (state, first) = follow(untouched, first, &|_| false, false).unwrap();
+        let (state, first) = follow(untouched, first, &|_| false, None).unwrap();
         let mut reference = Reference::new(&shape, deadline.map(|deadline| deadline.0));
         reference.learn(&shape, &first, &|_| false);
         Self {
@@ -132,7 +134,10 @@ impl Life {
         for record in &self.records {
             *kinds.entry(record.event.kind()).or_default() += 1;
         }
+        let diverted = self.reference.going == Going::Completed
+            && self.reference.facts.iter().any(|facts| facts.over);
         Ending {
+            diverted,
             status: self.state.status().as_str(),
             crashes: self.crashes,
             kinds,
@@ -177,7 +182,8 @@ impl Life {
     /// The plan, once it is known to be what the model expects.
     fn checked_plan(&mut self) -> Plan {
         let planned = plan(&self.state, &|step| self.acting(step.0));
-        if !planned.starts.is_empty() || (planned.end.is_some() && self.world.late.is_empty()) {
+        let ends = planned.end.is_some() && planned.end != self.held();
+        if !planned.starts.is_empty() || ends {
             // A compensation waited for an attempt that died in a crash, or ended without a word: as the driver does, a record
             // lets it begin.
             let epoch = Epoch(2);
@@ -207,12 +213,12 @@ impl Life {
                 self.state.phase
             )
         });
-        let hold = !self.world.late.is_empty();
+        let held = self.held();
         let acting = |step: StepIndex| self.acting(step.0);
-        let (followed, record) = follow(alone, record, &acting, hold).unwrap();
+        let (followed, record) = follow(alone, record, &acting, held).unwrap();
         let applied = self.state.clone().apply(&record).expect("it was followed");
         assert!(
-            !hold || record.ends != Some(End::Compensated),
+            held.is_none() || record.ends != held,
             "what was given up may still take effect"
         );
         let acting = |step| {
@@ -221,9 +227,8 @@ impl Life {
         };
         self.reference.learn(&self.shape, &record, &acting);
         let end = self.reference.end(&self.shape, &acting);
-        let waits_for_late = hold && end == Some(End::Compensated);
         assert!(
-            end.is_none() || waits_for_late,
+            end.is_none() || end == held,
             "nothing is left to do: the record ends it"
         );
         agree(&self.shape, &applied, &self.reference);
@@ -231,6 +236,17 @@ impl Life {
         self.state = applied;
         self.records.push(record);
         self.states.push(self.state.clone());
+    }
+
+    /// The end that waits for what was given up and may still take effect: where it would be undone, and where something else is
+    /// done in its place.
+    fn held(&self) -> Option<End> {
+        let in_flight = self.in_flight.iter().map(|attempt| attempt.0);
+        let mut given_up = in_flight.chain(self.world.late.iter().copied());
+        if given_up.any(|index| self.reference.is_over_for_good(index)) {
+            return Some(End::Completed);
+        }
+        (!self.world.late.is_empty()).then_some(End::Compensated)
     }
 
     fn works(&self, plan: &Plan) -> Vec<Work> {
@@ -296,6 +312,10 @@ impl Life {
     fn begin(&mut self, attempt: Attempt) {
         let (index, direction, _, not_before) = attempt;
         let (step, facts) = (&self.shape.steps[index], &self.reference.facts[index]);
+        if let Some(first) = step.instead_of {
+            let first = &self.reference.facts[first];
+            assert!(first.over && first.done.is_none(), "only in its place");
+        }
         assert!(
             !self.acting(index) && not_before <= self.now,
             "one attempt at a time, in its time"
@@ -306,8 +326,14 @@ impl Life {
         );
         match direction {
             Direction::Forward => {
-                assert!(self.reference.is_its_turn(step), "the edges are respected");
-                assert!(facts.done.is_none(), "what is done is not done again");
+                assert!(
+                    self.reference.is_its_turn(&self.shape, index),
+                    "the edges are respected"
+                );
+                assert!(
+                    facts.done.is_none() && !facts.over,
+                    "what is done, or over, is not done again"
+                );
                 assert!(
                     !self.world.effects[index].undone,
                     "nothing is attempted once it was undone"

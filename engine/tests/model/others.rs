@@ -122,7 +122,8 @@ impl Life {
     fn resolve(&mut self) -> bool {
         let in_doubt = |index: &usize| {
             let facts = &self.reference.facts[*index];
-            facts.undo_open.is_some() || (facts.unanswered && facts.done.is_none())
+            let given_up = self.reference.may_be_given_up(&self.shape, *index);
+            facts.undo_open.is_some() || (facts.unanswered && facts.done.is_none()) || given_up
         };
         let steps = 0..self.shape.steps.len();
         let doubtful: Vec<usize> = steps.filter(in_doubt).collect();
@@ -152,7 +153,9 @@ impl Life {
             Resolution::Done(_) => self.world.act(index),
             Resolution::Undone => self.world.undo(index),
             Resolution::Refused(_) => {
-                self.world.effects[index].never = self.shape.steps[index].phase == Phase::Pivot;
+                let step = &self.shape.steps[index];
+                self.world.effects[index].never =
+                    step.phase == Phase::Pivot || step.or_else.is_some();
             }
         }
         self.record(event);
@@ -167,16 +170,11 @@ impl Life {
     }
 
     fn skip(&mut self) -> Event {
-        let steps = self
-            .shape
-            .steps
-            .iter()
-            .zip(&self.reference.facts)
-            .enumerate();
-        let stuck: Vec<usize> = steps
-            .filter(|(_, (step, facts))| facts.done.is_none() && self.reference.is_its_turn(step))
-            .map(|(index, _)| index)
-            .collect();
+        let reference = &self.reference;
+        let is_stuck = |index: &usize| {
+            reference.facts[*index].done.is_none() && reference.is_its_turn(&self.shape, *index)
+        };
+        let stuck: Vec<usize> = (0..self.shape.steps.len()).filter(is_stuck).collect();
         let any = self.random.random_range(0..self.shape.steps.len());
         let index = match stuck.len() {
             0 => any,

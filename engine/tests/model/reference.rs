@@ -41,6 +41,10 @@ pub struct Waiting {
 
 /// What is known about a step.
 #[derive(Clone, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and the model knows nothing of how they are kept"
+)]
 pub struct Facts {
     /// An attempt at the action has begun, or may have.
     pub attempted: bool,
@@ -54,6 +58,8 @@ pub struct Facts {
     pub waiting: Option<Waiting>,
     /// What it gave.
     pub done: Option<String>,
+    /// It was refused, and something else is done in its place.
+    pub over: bool,
     pub undo_open: Option<(u32, i64)>,
     /// The number of the compensation that took effect last.
     pub undo_attempts: u32,
@@ -125,11 +131,29 @@ impl Reference {
         shape.steps.iter().zip(&self.facts).any(no_way_back)
     }
 
-    /// Every step before this one is done.
-    pub fn is_its_turn(&self, step: &Step) -> bool {
-        step.before
-            .iter()
-            .all(|earlier| self.facts[*earlier].done.is_some())
+    /// Every step before this one is done, and if it is done in another one's place, that one is over.
+    pub fn is_its_turn(&self, shape: &Shape, index: usize) -> bool {
+        let step = &shape.steps[index];
+        let in_place = step.instead_of.is_none_or(|first| self.facts[first].over);
+        in_place
+            && step
+                .before
+                .iter()
+                .all(|earlier| self.is_given(shape, *earlier))
+    }
+
+    /// It is done, or what is done in its place.
+    pub fn is_given(&self, shape: &Shape, index: usize) -> bool {
+        let either = [Some(index), shape.steps[index].or_else];
+        either
+            .into_iter()
+            .flatten()
+            .any(|index| self.facts[index].done.is_some())
+    }
+
+    /// What it did is known to have had no effect, and something else is done in its place.
+    pub fn is_over_for_good(&self, index: usize) -> bool {
+        self.facts[index].over && !self.facts[index].unanswered
     }
 
     pub fn is_untouched(&self, index: usize) -> bool {
@@ -139,24 +163,24 @@ impl Reference {
 
     /// The attempts that are to be made, or waits to begin, given the steps at which an attempt is being made.
     pub fn due(&self, shape: &Shape, acting: &dyn Fn(usize) -> bool) -> Vec<Attempt> {
-        let due = |(index, step): (usize, &Step)| match self.going {
-            Going::Forward => self.forward_due(index, step, acting),
+        let due = |index: usize| match self.going {
+            Going::Forward => self.forward_due(shape, index, acting),
             Going::Back => self.backward_due(shape, index, acting),
             _ => None,
         };
-        shape.steps.iter().enumerate().filter_map(due).collect()
+        (0..shape.steps.len()).filter_map(due).collect()
     }
 
     fn forward_due(
         &self,
+        shape: &Shape,
         index: usize,
-        step: &Step,
         acting: &dyn Fn(usize) -> bool,
     ) -> Option<Attempt> {
         if let Some((number, not_before)) = self.facts[index].open {
             return (!acting(index)).then_some((index, Direction::Forward, number, not_before));
         }
-        let ready = self.is_untouched(index) && self.is_its_turn(step);
+        let ready = self.is_untouched(index) && self.is_its_turn(shape, index);
         ready.then_some((index, Direction::Forward, 1, 0))
     }
 
@@ -216,7 +240,8 @@ impl Reference {
         let all = |holds: &dyn Fn(usize) -> bool| (0..shape.steps.len()).all(holds);
         match self.going {
             Going::Forward => {
-                all(&|index| self.facts[index].done.is_some()).then_some(End::Completed)
+                let stands_for = |index: usize| shape.steps[index].instead_of.unwrap_or(index);
+                all(&|index| self.is_given(shape, stands_for(index))).then_some(End::Completed)
             }
             Going::Back => all(&|index| self.is_clean(shape, index) && !acting(index))
                 .then_some(End::Compensated),

@@ -74,10 +74,10 @@ impl Reference {
             }
             Event::SignalReceived(signal) => self.takes(step.kind, signal),
             Event::Resolved { resolution, .. } => {
-                !self.is_paused() && self.may_be_resolved(index, resolution)
+                !self.is_paused() && self.may_be_resolved(shape, index, resolution)
             }
             Event::Skipped { .. } => {
-                let stands = facts.done.is_none() && self.is_its_turn(step);
+                let stands = facts.done.is_none() && !facts.over && self.is_its_turn(shape, index);
                 stands && !self.is_paused() && !self.is_back()
             }
             _ => false,
@@ -89,14 +89,23 @@ impl Reference {
         kind == StepKind::Signal && is_new && self.signal_ids.len() < SIGNALS_MAX
     }
 
-    fn may_be_resolved(&self, index: usize, resolution: &Resolution) -> bool {
+    fn may_be_resolved(&self, shape: &Shape, index: usize, resolution: &Resolution) -> bool {
         let facts = &self.facts[index];
         match resolution {
             Resolution::Undone => facts.undo_open.is_some(),
             Resolution::Done(_) | Resolution::Refused(_) => {
                 let in_doubt = facts.unanswered && facts.done.is_none();
-                in_doubt && facts.undo_open.is_none() && !facts.undone
+                let given_up = matches!(resolution, Resolution::Refused(_))
+                    && self.may_be_given_up(shape, index);
+                let stands = facts.undo_open.is_none() && !facts.undone && !facts.over;
+                (in_doubt || given_up) && stands
             }
         }
+    }
+
+    /// It is parked although nothing became of it, and something else may be done in its place.
+    pub fn may_be_given_up(&self, shape: &Shape, index: usize) -> bool {
+        let is_open = self.facts[index].open.is_some();
+        is_open && shape.steps[index].or_else.is_some() && self.is_parked_about(index)
     }
 }

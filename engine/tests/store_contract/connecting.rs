@@ -1,7 +1,7 @@
 //! What a person is told when a database can't be used.
 
 use engine::store::{ConnectError, ConnectOptions, mysql, sqlite};
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 
 use crate::harness::{drop_database, mysql_url};
 
@@ -12,9 +12,11 @@ async fn refused(url: &str) -> ConnectError {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_told_with_its_address() {
-    let free = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = free.local_addr().expect("bound").to_string();
-    drop(free);
+    // Bound, so that nobody else gets the port, and never listening: whoever connects is refused.
+    let bound = TcpSocket::new_v4().expect("a socket");
+    let any = "127.0.0.1:0".parse().expect("an address");
+    bound.bind(any).expect("a free port");
+    let address = bound.local_addr().expect("bound").to_string();
     let error = refused(&format!("mysql://root:secret@{address}/holdfast")).await;
     assert!(
         matches!(&error, ConnectError::Unreachable { .. }),

@@ -20,6 +20,13 @@ use sqlx::Connection as _;
 /// Longer than any test takes.
 pub const LONG: Duration = Duration::from_mins(10);
 
+/// Longer than anything takes that is waited for, also on a busy machine.
+pub const PATIENCE: Duration = Duration::from_mins(2);
+
+/// How many transactions wait for locks in a MySQL database: in this one only, since other tests use the same server.
+pub const LOCK_WAITS: &str = "SELECT COUNT(*) FROM information_schema.innodb_trx t JOIN information_schema.processlist p \
+     ON p.id = t.trx_mysql_thread_id WHERE t.trx_state = 'LOCK WAIT' AND p.db = DATABASE()";
+
 /// A counter with a guard, as the domain's stock has.
 pub const STOCK: Table = Table {
     name: "stock",

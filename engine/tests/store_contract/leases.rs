@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::Epoch;
-use engine::store::{self, ConnectOptions, Lease, migrations};
+use engine::store::{self, ConnectOptions, JournalPosition, Lease, migrations};
 
 use crate::harness::{Ground, LONG, on_all};
-use crate::samples::node;
+use crate::samples::{following, node};
 
 on_all!(
     a_node_gets_the_partitions_it_wants,
@@ -22,6 +22,7 @@ on_all!(
     a_node_without_a_lease_takes_its_share_too,
     a_released_lease_can_be_taken_at_once,
     renewing_extends_leases_and_names_the_lost_ones,
+    who_was_replaced_neither_renews_nor_ends_the_lease_of_the_next_one,
     nodes_that_make_partitions_at_once_get_different_ones,
     an_expired_partition_is_taken_before_a_new_one_is_made,
 );
@@ -277,6 +278,19 @@ async fn renewing_extends_leases_and_names_the_lost_ones(ground: Arc<Ground>) {
         ground.store.renew(&[], LONG).await.expect("nothing to do"),
         []
     );
+}
+
+async fn who_was_replaced_neither_renews_nor_ends_the_lease_of_the_next_one(ground: Arc<Ground>) {
+    let passed = ground.lease_for("a", Duration::ZERO).await;
+    let former = std::slice::from_ref(&passed);
+    let adopted = ground.store.adopt_expired(&node("b"), &[], LONG).await;
+    let present = adopted.expect("looked").remove(0);
+    let lost = ground.store.renew(former, LONG).await.expect("looked");
+    assert_eq!(lost, [passed.partition]);
+    ground.store.release(former).await.expect("nothing to do");
+    let mut journal = ground.store.open_journal(&present).await.expect("opened");
+    let batch = following(JournalPosition::default());
+    journal.commit(&batch).await.expect("its lease runs on");
 }
 
 async fn nodes_that_make_partitions_at_once_get_different_ones(ground: Arc<Ground>) {

@@ -7,8 +7,11 @@ use engine::store::{
     Batch, CommitError, ConnectOptions, Journal, JournalPosition, Lease, Store, StoreError,
     Submitted, mysql,
 };
+use sqlx::Connection as _;
+use sqlx::mysql::MySqlConnection;
+use tokio::task::JoinSet;
 
-use crate::harness::{Fixture, LONG, admin, new_stock, on_mysql};
+use crate::harness::{Fixture, LOCK_WAITS, LONG, admin, new_stock, on_mysql};
 use crate::inbox::command;
 use crate::proxy::Proxy;
 use crate::samples::{following, id, ids, starting};
@@ -284,20 +287,50 @@ async fn a_batch_that_arrives_after_its_journal_was_opened_again_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_take_over_waits_for_a_batch_on_its_way_and_then_succeeds() {
     on_mysql(async |fixture: Arc<Fixture>| {
-        let lease = fixture.lease_for("a", Duration::from_millis(300)).await;
+        let lease = fixture.lease("a").await;
         let mut journal = fixture.store.open_journal(&lease).await.expect("opened");
         journal
             .commit(&following(JournalPosition::default()))
             .await
             .expect("committed");
-        let node = engine::NodeName("b".into());
-        let adopted = loop {
-            let adopted = fixture.store.adopt_expired(&node, &[], LONG).await;
-            let adopted = adopted.expect("looked");
-            if !adopted.is_empty() {
-                break adopted;
-            }
+        let ended = std::slice::from_ref(&lease);
+        let renewed = fixture.store.renew(ended, Duration::ZERO).await;
+        assert_eq!(renewed.expect("it ends at once"), []);
+        // A batch that is on its way has the partition's row until it is written.
+        let mut batch = MySqlConnection::connect(&fixture.url)
+            .await
+            .expect("the server answers");
+        let lock = "START TRANSACTION; SELECT id FROM partitions FOR UPDATE";
+        sqlx::raw_sql(lock)
+            .execute(&mut batch)
+            .await
+            .expect("locked");
+        let adopt = |store: Arc<dyn Store>| async move {
+            let node = engine::NodeName("b".into());
+            store.adopt_expired(&node, &[], LONG).await.expect("looked")
         };
+        let mut taking = JoinSet::new();
+        taking.spawn(adopt(Arc::clone(&fixture.store)));
+        // On a slow machine it may have waited in vain by then: its turn comes at its next look.
+        let mut taken = None;
+        while fixture.count(LOCK_WAITS).await == 0 && taken.is_none() {
+            taken = taking.try_join_next();
+        }
+        if let Some(taken) = &taken {
+            let taken = taken.as_ref().expect("no panic");
+            assert_eq!(*taken, [], "it did not wait");
+        }
+        sqlx::raw_sql("COMMIT")
+            .execute(&mut batch)
+            .await
+            .expect("written");
+        while let Some(waited) = taking.join_next().await {
+            taken = Some(waited);
+        }
+        let mut adopted = taken.expect("it looked").expect("no panic");
+        if adopted.is_empty() {
+            adopted = adopt(Arc::clone(&fixture.store)).await;
+        }
         assert_eq!(adopted[0].epoch.0, 2);
         let position = journal
             .position()

@@ -26,3 +26,4 @@ mod parking;
 mod purging;
 mod recovery;
 mod retiring;
+mod waking;

@@ -13,7 +13,7 @@ use engine::definition::{
 use engine::payload::PayloadError;
 use engine::store::change::ChangeKind;
 use engine::store::{Change, Table, Value};
-use engine::workflow::{Direction, Refusal, StepError};
+use engine::workflow::{Direction, Earlier, Refusal, StepError};
 use engine::{Epoch, Payload, Timestamp, WorkflowId};
 use tokio::task::JoinSet;
 
@@ -219,7 +219,7 @@ impl Effects {
     /// Changes what is known under the attempt's key, and returns it.
     fn meet(&self, attempt: &Attempt, life: u32, wanted: Standing) -> Standing {
         let mut inner = self.inner.lock().unwrap();
-        let seen_to = inner.calm && matches!(&*attempt.step, "d" | "e" | "f");
+        let seen_to = inner.calm && matches!(&*attempt.step, "d" | "e-instead" | "f");
         let known = inner.keys.entry(attempt.key()).or_insert_with(|| Known {
             workflow: attempt.workflow,
             step: attempt.step.to_string(),
@@ -345,7 +345,7 @@ fn refused<T>(standing: Standing) -> Outcome<T> {
         "no"
     };
     Outcome::Refused(Refusal {
-        look_up: true,
+        earlier: Earlier::Possible,
         ..Refusal::new(code, "the other side says no")
     })
 }
@@ -519,11 +519,11 @@ pub enum Ahead {
     Everything,
 }
 
-/// `a` and `b` at once, `c` and a nap after `b`, then the pivot, `d` and `e` at once, and `f`, and a word after `d`. `a`, the pivot and
-/// `d` write rows.
+/// `a` and `b` at once, `c` and a nap after `b`, then the pivot, `d` and `e` (or else `e-instead`) at once, and `f`, and a word after
+/// `d`. `a`, the pivot and `d` write rows.
 pub fn definition(effects: &Effects, life: u32, ahead: Ahead) -> Arc<Definition> {
     let mut builder = DefinitionBuilder::new("world", 1);
-    let steps: [(&str, Phase, &[usize]); 7] = [
+    let steps: [(&str, Phase, &[usize]); 8] = [
         ("a", Phase::Compensable, &[]),
         ("b", Phase::Compensable, &[]),
         ("c", Phase::Compensable, &[1]),
@@ -531,6 +531,7 @@ pub fn definition(effects: &Effects, life: u32, ahead: Ahead) -> Arc<Definition>
         ("d", Phase::Retriable, &[3]),
         ("e", Phase::Retriable, &[3]),
         ("f", Phase::Retriable, &[4, 5]),
+        ("e-instead", Phase::Retriable, &[3]),
     ];
     for (name, phase, inputs) in steps {
         let replayable = match ahead {
@@ -579,6 +580,7 @@ pub fn definition(effects: &Effects, life: u32, ahead: Ahead) -> Arc<Definition>
             step,
         });
     }
+    builder.or_else(StepIndex(5), StepIndex(7));
     let waits = [
         ("nap", Phase::Compensable, StepKind::Timer, 1),
         ("word", Phase::Retriable, StepKind::Signal, 4),

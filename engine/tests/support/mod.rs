@@ -10,6 +10,7 @@ pub mod site;
 pub mod untyped;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -26,6 +27,24 @@ use engine::{
     View,
 };
 use futures_util::future::BoxFuture;
+
+/// Longer than anything takes that is waited for, also on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// Waits until it is so, for a bounded time by Tokio's clock, be it paused or not.
+pub async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+    let begun = tokio::time::Instant::now();
+    while !is_so().await {
+        assert!(begun.elapsed() < PATIENCE, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Waits until nothing is driven there any more: what waits for something has left memory.
+pub async fn out_of_memory(engine: &Engine) {
+    let is_empty = async || engine.counters().in_flight == 0;
+    until("everything leaves memory", is_empty).await;
+}
 
 /// What a scripted attempt does.
 #[derive(Clone)]
@@ -70,6 +89,17 @@ impl World {
     /// The steps whose compensation was told that the world may forget the attempt.
     pub fn forgotten(&self) -> Vec<&'static str> {
         self.0.lock().unwrap().forgotten.clone()
+    }
+
+    /// Waits, for a bounded number of turns, until exactly this was attempted: no time passes on the way.
+    pub async fn has_attempted(&self, log: &[&str]) {
+        for _ in 0..100_000 {
+            if self.log() == log {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("{:?} was attempted, and not {log:?}", self.log());
     }
 
     fn next(&self, name: &str) -> Script {
@@ -178,6 +208,33 @@ impl Clock for PausedClock {
     }
 }
 
+/// The same on a machine that is so busy that time passes between any two looks at the clock.
+pub struct RestlessClock {
+    clock: PausedClock,
+    looks: AtomicU32,
+}
+
+impl RestlessClock {
+    const BETWEEN_LOOKS: Duration = Duration::from_micros(300);
+
+    pub fn new() -> Self {
+        Self {
+            clock: PausedClock(tokio::time::Instant::now()),
+            looks: AtomicU32::new(0),
+        }
+    }
+}
+
+impl Clock for RestlessClock {
+    fn now(&self) -> Timestamp {
+        let looks = self.looks.fetch_add(1, Ordering::Relaxed);
+        self.clock.now().after(Self::BETWEEN_LOOKS * looks)
+    }
+    fn sleep_until(&self, instant: Timestamp) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(instant.since(self.now())))
+    }
+}
+
 pub struct Harness {
     pub world: World,
     pub runtime: Runtime,
@@ -189,9 +246,14 @@ pub struct Harness {
 
 impl Harness {
     pub fn new(durability: Durability) -> Self {
+        let clock = PausedClock(tokio::time::Instant::now());
+        Self::on(Arc::new(clock), durability)
+    }
+
+    pub fn on(clock: Arc<dyn Clock>, durability: Durability) -> Self {
         let world = World::default();
         let runtime = Runtime::new(
-            Arc::new(PausedClock(tokio::time::Instant::now())),
+            clock,
             Arc::new(SeededEntropy::new(7)),
             Arc::new(TokioSpawner),
         );

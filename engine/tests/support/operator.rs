@@ -31,6 +31,9 @@ pub fn signal(name: &str, id: &str, payload: &impl serde::Serialize) -> Verb {
     })
 }
 
+/// How long an operator waits for an answer.
+const PATIENCE: Duration = Duration::from_mins(1);
+
 pub trait Operator {
     /// Gives the command, and waits until it is answered: a refusal is a conflict.
     async fn tell(
@@ -63,7 +66,7 @@ impl Operator for Engine {
         actor: &str,
         reason: &str,
     ) -> Result<View, CommandError> {
-        let deadline = self.runtime().now().after(Duration::from_secs(5));
+        let deadline = self.runtime().now().after(PATIENCE);
         let command = command(id, verb, actor, reason);
         match Engine::command(self, command, deadline).await?.state {
             CommandState::Done { .. } => self.view(id).await?.ok_or(CommandError::NotFound(id)),

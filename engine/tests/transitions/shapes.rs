@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::definition::{Definition, Phase as StepPhase, StepKind};
+use engine::definition::{Definition, DefinitionBuilder, Phase as StepPhase, Source, StepKind};
 use engine::workflow::{
-    AfterFailure, Event, Failure, Phase, Record, StepState, Undo, WorkflowState, follow,
+    AfterFailure, End, Event, Failure, Phase, Record, StepState, Undo, WorkflowState, follow,
 };
 use engine::{Payload, Timestamp};
 
@@ -45,6 +45,17 @@ pub fn with_waits() -> Arc<Definition> {
     Arc::new(build(specs).unwrap())
 }
 
+/// `pivot`, then `y`, or `instead` when that is refused, then `z`.
+pub fn with_alternative() -> Arc<Definition> {
+    let mut builder = DefinitionBuilder::new("saga", 1);
+    builder.step(spec("pivot", StepPhase::Pivot, &[]));
+    let y = builder.step(spec("y", StepPhase::Retriable, &[]));
+    let instead = builder.step(spec("instead", StepPhase::Retriable, &[]));
+    builder.step(spec("z", StepPhase::Retriable, &[1]));
+    builder.or_else(y, instead);
+    Arc::new(builder.build(Source::Step(y)).unwrap())
+}
+
 /// A workflow as it may stand, with the step that is looked at.
 pub struct Shape {
     pub name: &'static str,
@@ -73,6 +84,7 @@ pub fn after(
     events: impl IntoIterator<Item = Event>,
     held: bool,
 ) -> WorkflowState {
+    let held = held.then_some(End::Compensated);
     let first = Record::new(1, Timestamp(1), started(definition));
     let untouched = WorkflowState::start(definition, &first).unwrap();
     let (mut state, _) = follow(untouched, first, &|_| false, held).unwrap();
@@ -101,6 +113,7 @@ pub fn groups() -> Vec<(&'static str, Vec<Shape>)> {
         ("back", back()),
         ("parked", parked()),
         ("paused", stopped()),
+        ("diverted", diverted()),
         ("ended", ended()),
     ]
 }
@@ -279,6 +292,31 @@ fn stopped() -> Vec<Shape> {
             step: "timer",
             state: waits,
         },
+    ]
+}
+
+fn diverted() -> Vec<Shape> {
+    use AfterFailure::Park;
+    let shape = |name, step, events: &[Event]| {
+        let past_pivot = std::iter::once(done("pivot", 1));
+        let events = past_pivot.chain(events.iter().cloned());
+        let state = after(&with_alternative(), events, false);
+        Shape { name, step, state }
+    };
+    let y_refused = || refused("y", 1, false);
+    let both_refused = || [y_refused(), refused("instead", 1, false)];
+    vec![
+        shape("y, which has an alternative", "y", &[]),
+        shape("y unknown too often", "y", &[unknown("y", Park)]),
+        shape("y failed too often", "y", &[no_effect("y", Park)]),
+        shape("y refused", "y", &[y_refused()]),
+        shape("y refused by its rows", "y", &[refused("y", 1, true)]),
+        shape("instead, not its turn", "instead", &[]),
+        shape("instead", "instead", &[y_refused()]),
+        shape("instead refused", "instead", &both_refused()),
+        shape("instead refused, y", "y", &both_refused()),
+        shape("instead done, y", "y", &[y_refused(), done("instead", 1)]),
+        shape("y refused while paused", "y", &[paused(), y_refused()]),
     ]
 }
 

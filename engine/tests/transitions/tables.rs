@@ -226,6 +226,41 @@ fn paused_each_event_does_this_or_is_an_error() {
 }
 
 #[test]
+fn past_a_refusal_that_has_an_alternative_each_event_does_this_or_is_an_error() {
+    insta::assert_snapshot!(table("diverted"), @"
+                                     1          2          3          4          5          6          7          8          9         10         11
+    done                          go +     park +     park +          ·          ·          ·       go +          ·          ·          ·          ·
+    refused                       go -     park -     park -          ·          ·          ·     park -          ·          ·          ·          ·
+    refused by rows              go -?    park -?    park -?          ·          ·          ·    park -?          ·          ·          ·          ·
+    no effect, retry              go :    park :?     park :          ·          ·          ·       go :          ·          ·          ·          ·
+    no effect, park             park .    park .?     park .          ·          ·          ·     park .          ·          ·          ·          ·
+    unknown, retry               go :?    park :?    park :?          ·          ·          ·      go :?          ·          ·          ·          ·
+    unknown, park              park .?    park .?    park .?          ·          ·          ·    park .?          ·          ·          ·          ·
+    resolve: done                    ·       go +          ·          ·          ·          ·          ·          ·          ·          ·          ·
+    resolve: refused                 ·       go -       go -          ·          ·          ·          ·          ·          ·          ·          ·
+    skip                          go +       go +       go +          ·          ·          ·       go +       go +          ·          ·          ·
+    poisoned                    park .    park .?     park .     park -    park -?       park     park .     park -     park -     park -     stop -
+    continued                     go .    park .?     park .       go -      go -?         go       go .     park -     park -       go -     stop -
+    retry                            ·      go .?       go .          ·          ·          ·          ·       go .       go -          ·          ·
+    pause                       stop .          ·          ·     stop -    stop -?       stop     stop .          ·          ·     stop -          ·
+    resume                           ·          ·          ·          ·          ·          ·          ·          ·          ·          ·       go -
+    abandon                     LEFT .    LEFT .?     LEFT .     LEFT -    LEFT -?       LEFT     LEFT .     LEFT -     LEFT -     LEFT -     LEFT -
+    refused in all of them: started; no effect, turn back; unknown, turn back; undone; undo failed, retry; undo failed, park; undo failed, give up; effect found late; resolve: undone; signal; timer; timer, too early; deadline; deadline, too early; turn back; abandon, wrongly told
+     1 y, which has an alternative [y: go .]
+     2 y unknown too often [y: park .?]
+     3 y failed too often [y: park .]
+     4 y refused [y: go -]
+     5 y refused by its rows [y: go -?]
+     6 instead, not its turn [instead: go]
+     7 instead [instead: go .]
+     8 instead refused [instead: park -]
+     9 instead refused, y [y: park -]
+    10 instead done, y [y: go -]
+    11 y refused while paused [y: stop -]
+    ");
+}
+
+#[test]
 fn nothing_follows_the_end() {
     insta::assert_snapshot!(table("ended"), @"
                                      1          2          3

@@ -58,7 +58,7 @@ fn the_record_that_starts_a_wait_whose_signal_came_early_may_end_the_workflow() 
     let state = after(&definition, [signal("news", "first")], false);
     let last = record(&state, LATER, done("a", 1));
     let alone = state.clone().apply(&last).unwrap();
-    let (followed, last) = follow(alone, last, &|_| false, false).unwrap();
+    let (followed, last) = follow(alone, last, &|_| false, None).unwrap();
     assert_eq!((last.starts.len(), last.kind()), (1, "completed"));
     assert_eq!(followed.status(), Status::Completed);
     assert_eq!(state.apply(&last).unwrap().phase, followed.phase);

@@ -8,11 +8,11 @@ use engine::command::Verb;
 use engine::store::Status;
 use engine::{PartitionId, WorkflowId};
 
-use crate::house::{House, MINUTE, Node, out_of_memory};
-use crate::support::Script;
+use crate::house::{House, MINUTE, Node};
 use crate::support::dice::Dice;
 use crate::support::flaky::{FlakyStore, Next, Trouble};
 use crate::support::operator::Operator as _;
+use crate::support::{Script, out_of_memory};
 
 /// A pass that found exactly these, all healed.
 async fn finds(node: &Node, kinds: &[OrphanKind]) -> AuditReport {
@@ -103,7 +103,7 @@ async fn a_row_that_waits_for_nothing_is_written_anew() {
     let row = house.head(id);
     house.memory.spoil(id, |head| head.wake_at = None);
     finds(&node, &[OrphanKind::WaitsForNothing]).await;
-    out_of_memory(&node).await;
+    out_of_memory(&node.engine).await;
     assert_eq!(house.head(id).wake_at, row.wake_at);
     finds(&node, &[]).await;
 }
@@ -115,13 +115,13 @@ async fn a_parked_row_without_a_reason_is_written_anew() {
     let node = house.open("a", &[1]).await;
     let id = house.sleeping(&node, "k").await;
     house.becomes(id, Status::Parked).await;
-    out_of_memory(&node).await;
+    out_of_memory(&node.engine).await;
     let (row, shown) = (house.head(id), house.memory.parked());
     assert_eq!(shown.len(), 1);
     house.memory.spoil(id, |head| head.reason = None);
     house.memory.forget_parked(id);
     finds(&node, &[OrphanKind::ParkedWithoutReason]).await;
-    out_of_memory(&node).await;
+    out_of_memory(&node.engine).await;
     assert_eq!(house.head(id).reason, row.reason);
     assert_eq!(house.memory.parked(), shown);
     finds(&node, &[]).await;
@@ -150,7 +150,7 @@ async fn an_open_row_of_a_workflow_that_has_ended_is_closed() {
     let node = house.open("a", &[1]).await;
     let id = house.sleeping(&node, "k").await;
     house.becomes(id, Status::Completed).await;
-    out_of_memory(&node).await;
+    out_of_memory(&node.engine).await;
     house.memory.spoil(id, |head| head.status = Status::Running);
     finds(&node, &[OrphanKind::Undriven]).await;
     house.becomes(id, Status::Completed).await;
@@ -182,7 +182,7 @@ async fn an_orphan_that_lasts_is_counted_once() {
     for _ in 0..3 {
         house.memory.spoil(id, |head| head.status = Status::Running);
         finds(&node, &[OrphanKind::Undriven]).await;
-        out_of_memory(&node).await;
+        out_of_memory(&node.engine).await;
     }
     assert_eq!(node.engine.audit().orphans_total, 1);
     finds(&node, &[]).await;
@@ -199,7 +199,7 @@ async fn what_only_the_journal_tells_is_looked_at_in_turns() {
     for number in 0..700 {
         ids.push(house.start(&node, &format!("k{number}")).await);
     }
-    out_of_memory(&node).await;
+    out_of_memory(&node.engine).await;
     for id in &ids {
         house.becomes(*id, Status::Waiting).await;
         house.memory.spoil(*id, |head| {
@@ -210,7 +210,7 @@ async fn what_only_the_journal_tells_is_looked_at_in_turns() {
     let mut found = 0;
     for _ in 0..3 {
         found += node.engine.audit_now().await.unwrap().orphans_total;
-        out_of_memory(&node).await;
+        out_of_memory(&node.engine).await;
     }
     assert!(found >= 700);
     assert_eq!(node.engine.audit().orphans_total, 700);

@@ -9,8 +9,8 @@ use engine::store::{BatchProgress, BatchRow, BatchState, CommandState, ListFilte
 use engine::workflow::By;
 use engine::{CommandError, WorkflowId};
 
-use crate::house::{House, MINUTE, Node, go, out_of_memory};
-use crate::support::Script;
+use crate::house::{House, MINUTE, Node, go};
+use crate::support::{Script, out_of_memory};
 
 pub fn request(key: &str, filter: ListFilter, verb: Verb) -> BatchRequest {
     BatchRequest {
@@ -48,7 +48,7 @@ pub async fn waiting(house: &House, node: &Node, count: usize) -> Vec<WorkflowId
     for id in &ids {
         house.becomes(*id, Status::Waiting).await;
     }
-    out_of_memory(node).await;
+    out_of_memory(&node.engine).await;
     ids
 }
 
@@ -63,7 +63,7 @@ async fn parked(house: &House, node: &Node, count: usize) -> Vec<WorkflowId> {
     for id in &ids {
         house.becomes(*id, Status::Parked).await;
     }
-    out_of_memory(node).await;
+    out_of_memory(&node.engine).await;
     ids
 }
 

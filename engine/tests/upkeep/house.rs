@@ -15,7 +15,7 @@ use engine::{
 
 use crate::support::lives::{SharedClock, Tasks};
 use crate::support::operator::{Operator as _, command, signal};
-use crate::support::{Scripted, World};
+use crate::support::{Scripted, World, out_of_memory};
 
 pub const MINUTE: Duration = Duration::from_mins(1);
 
@@ -112,7 +112,7 @@ impl House {
     pub async fn waiting(&self, node: &Node, key: &str) -> WorkflowId {
         let id = self.start(node, key).await;
         self.becomes(id, Status::Waiting).await;
-        out_of_memory(node).await;
+        out_of_memory(&node.engine).await;
         id
     }
 
@@ -122,7 +122,7 @@ impl House {
         self.go(node, id).await;
         let has_time = |house: &Self| house.head(id).wake_at.is_some();
         self.until("it sleeps", has_time).await;
-        out_of_memory(node).await;
+        out_of_memory(&node.engine).await;
         id
     }
 
@@ -161,16 +161,6 @@ impl House {
         }
         panic!("never: {what}; {:#?}", self.memory.heads());
     }
-}
-
-pub async fn out_of_memory(node: &Node) {
-    for _ in 0..1_000 {
-        if node.engine.counters().in_flight == 0 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("{} stay in memory", node.engine.counters().in_flight);
 }
 
 pub fn go() -> Verb {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use engine::outbox::{BusError, EventBus};
+use engine::outbox::{BusError, EventBus, Refused};
 use engine::retention::{Archive, ArchiveError, JsonLinesArchive};
 use engine::store::{Head, Status, StoredEvent};
 use engine::workflow::{End, Record};
@@ -48,11 +48,14 @@ struct Bus {
 
 #[async_trait]
 impl EventBus for Bus {
-    async fn publish(&self, _: &[StoredEvent]) -> Result<(), BusError> {
+    async fn publish<'events>(
+        &self,
+        _: &'events [StoredEvent],
+    ) -> Result<Vec<Refused<'events>>, BusError> {
         if self.down.load(Ordering::Relaxed) {
             return Err(BusError::Unacknowledged("it is down".into()));
         }
-        Ok(())
+        Ok(Vec::new())
     }
 }
 

@@ -12,17 +12,17 @@ use engine::outbox::in_process::InProcessBus;
 use engine::retention::JsonLinesArchive;
 use engine::store::change::ChangeKind;
 use engine::store::{
-    BatchState, Change, Column, ConnectOptions, Head, SqlDatabase, Status, Store, Table, Value,
-    migrations, sqlite,
+    BatchState, Change, Column, ConnectOptions, Head, Lease, SqlDatabase, Status, Store, Table,
+    Value, migrations, sqlite,
 };
 use engine::workflow::Refusal;
 use engine::{Engine, NodeName, Parts, Settings, WorkflowId};
 
 use crate::batches::{request, waiting_ones};
 use crate::house::{go, start, trip};
-use crate::support::World;
 use crate::support::lives::Tasks;
 use crate::support::operator::Operator as _;
+use crate::support::{World, out_of_memory, until};
 
 static WORKFLOWS: Table = Table {
     name: "workflows",
@@ -34,6 +34,16 @@ static PARTITIONS: Table = Table {
     key: &["id"],
     columns: &["retired", "lease_until_us"],
 };
+static BATCHES: Table = Table {
+    name: "batches",
+    key: &["id"],
+    columns: &["worker_until_us"],
+};
+
+/// No lease that a test relies on ends by itself, however long the machine stands still: what dies is set free by hand.
+const LEASE: Duration = Duration::from_hours(1);
+/// The lease of one who looks often for what others have left. It may end while the machine stands still, and is taken again.
+const BRIEF: Duration = Duration::from_secs(2);
 
 /// A database, and the nodes over it, by the system's clock.
 struct Place {
@@ -59,8 +69,16 @@ impl Place {
         Settings {
             node: NodeName(node.into()),
             partitions: 1,
+            lease: LEASE,
             audit_every: Duration::from_hours(1_000),
             ..Settings::default()
+        }
+    }
+
+    fn brief(node: &str) -> Settings {
+        Settings {
+            lease: BRIEF,
+            ..Self::settings(node)
         }
     }
 
@@ -97,13 +115,8 @@ impl Place {
     }
 
     async fn becomes(&self, id: WorkflowId, is: impl Fn(&Head) -> bool) {
-        for _ in 0..600 {
-            if is(&self.head(id).await) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("never: {:?}", self.head(id).await);
+        let what = format!("{id} is as expected");
+        until(&what, async || is(&self.head(id).await)).await;
     }
 
     /// A workflow that has left memory, to wait for its signal.
@@ -111,25 +124,24 @@ impl Place {
         let id = engine.start(start(key)).await.unwrap().view().id;
         self.becomes(id, |head| head.status == Status::Waiting)
             .await;
-        for _ in 0..600 {
-            if engine.counters().in_flight == 0 {
-                return id;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("it stays in memory");
+        out_of_memory(engine).await;
+        id
     }
-}
 
-/// Waits, for a bounded time, until `holds`.
-async fn until(what: &str, holds: impl AsyncFn() -> bool) {
-    for _ in 0..1_500 {
-        if holds().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    /// A node dies where it stands; its partitions are free at once, as they would be when its leases have ended.
+    async fn loses(&self, node: &str, tasks: &Tasks) {
+        tasks.kill();
+        until("nothing of it runs", async || tasks.alive() == 0).await;
+        let mut rows = self.store.partitions().await.unwrap();
+        rows.retain(|row| row.owner.0 == node);
+        let leases: Vec<Lease> = (rows.into_iter())
+            .map(|row| Lease {
+                partition: row.id,
+                epoch: row.epoch,
+            })
+            .collect();
+        self.store.release(&leases).await.unwrap();
     }
-    panic!("not within half a minute: {what}");
 }
 
 async fn finds(engine: &Engine, expected: &[(WorkflowId, OrphanKind)]) {
@@ -146,11 +158,7 @@ async fn finds(engine: &Engine, expected: &[(WorkflowId, OrphanKind)]) {
 async fn what_somebody_spoilt_in_sqlite_is_found_and_healed() {
     let folder = tempfile::tempdir().unwrap();
     let place = Place::new(&folder).await;
-    let calm = |node| Settings {
-        lease: Duration::from_mins(1),
-        ..Place::settings(node)
-    };
-    let (node, _tasks) = place.open(calm("a"), &[1]).await;
+    let (node, _tasks) = place.open(Place::settings("a"), &[1]).await;
     let left = place.waiting(&node, "left").await;
     let parked = place.waiting(&node, "parked").await;
     node.tell(parked, Verb::Pause, "ann", "wait").await.unwrap();
@@ -175,7 +183,7 @@ async fn what_somebody_spoilt_in_sqlite_is_found_and_healed() {
     // Two partitions that nobody would take over: one is retired, the other's row is gone.
     let two = Settings {
         partitions: 2,
-        ..calm("b")
+        ..Place::settings("b")
     };
     let (lost, tasks) = place.open(two, &[1]).await;
     let mut strays: Vec<WorkflowId> = Vec::new();
@@ -223,11 +231,7 @@ async fn what_somebody_spoilt_in_sqlite_is_found_and_healed() {
 async fn in_sqlite_a_batch_goes_on_after_its_node_died_and_tells_everybody_once() {
     let folder = tempfile::tempdir().unwrap();
     let place = Place::new(&folder).await;
-    let brief = |node| Settings {
-        lease: Duration::from_secs(2),
-        ..Place::settings(node)
-    };
-    let (first, tasks) = place.open(brief("a"), &[1]).await;
+    let (first, tasks) = place.open(Place::settings("a"), &[1]).await;
     for number in 0..40 {
         place.waiting(&first, &format!("k{number}")).await;
     }
@@ -241,8 +245,11 @@ async fn in_sqlite_a_batch_goes_on_after_its_node_died_and_tells_everybody_once(
         commands.unwrap().len() >= 15
     })
     .await;
-    tasks.kill();
-    let (second, _tasks) = place.open(brief("b"), &[1]).await;
+    place.loses("a", &tasks).await;
+    let free = ChangeKind::Set(vec![("worker_until_us", Value::Integer(0))]);
+    let id = Value::Integer(i64::try_from(row.id).unwrap());
+    place.spoil(&BATCHES, id, free).await;
+    let (second, _tasks) = place.open(Place::brief("b"), &[1]).await;
     until("the batch is finished", async || {
         let (row, progress) = second.batch(row.id).await.unwrap().unwrap();
         row.state == BatchState::Finished && progress.pending == 0
@@ -259,20 +266,16 @@ async fn in_sqlite_a_batch_goes_on_after_its_node_died_and_tells_everybody_once(
 async fn in_sqlite_a_version_goes_on_where_it_is_known() {
     let folder = tempfile::tempdir().unwrap();
     let place = Place::new(&folder).await;
-    let brief = |node| Settings {
-        lease: Duration::from_secs(1),
-        ..Place::settings(node)
-    };
-    let (new, tasks) = place.open(brief("new"), &[1, 2]).await;
+    let (new, tasks) = place.open(Place::settings("new"), &[1, 2]).await;
     let id = place.waiting(&new, "k").await;
-    let (old, _old) = place.open(brief("old"), &[1]).await;
-    tasks.kill();
+    let (old, _old) = place.open(Place::brief("old"), &[1]).await;
+    place.loses("new", &tasks).await;
     until("the old node has it", async || {
         old.counters().quarantined == 1
     })
     .await;
     assert!(old.view(id).await.unwrap().unwrap().state.is_none());
-    let (next, _next) = place.open(brief("next"), &[1, 2]).await;
+    let (next, _next) = place.open(Place::settings("next"), &[1, 2]).await;
     next.tell(id, go(), "ann", "go on").await.unwrap();
     place.becomes(id, |head| head.wake_at.is_some()).await;
     assert_eq!(place.world.log(), ["book-2", "pay-2"]);

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::Driver;
 use crate::definition::{Attempt, Outcome, Phase as StepPhase, StepIndex};
-use crate::executor::attempt::{Ended, Late, Work};
+use crate::executor::attempt::{Ended, Late, Work, unless_it_panics};
+use crate::planted;
 use crate::runtime::Timestamp;
 use crate::workflow::plan::inputs;
 use crate::workflow::{
-    AfterFailure, Direction, Event, Failure, PlannedAttempt, StepError, StepState, Undo,
+    AfterFailure, Direction, Event, Failure, PlannedAttempt, Refusal, StepError, StepState,
 };
 
 impl Driver {
@@ -42,7 +43,9 @@ impl Driver {
                 epoch: self.context.epoch,
                 forget: planned.direction == Direction::Backward
                     && only_attempt
-                    && self.is_volatile(),
+                    && self.is_volatile()
+                    && (self.leftover.as_ref().is_none_or(|leftover| leftover.alone)
+                        || planted::is_on("lost-start-forgotten-too-soon")),
             },
             inputs,
             output,
@@ -54,7 +57,10 @@ impl Driver {
 
     pub(super) fn attempt_ended(&mut self, mut ended: Ended) {
         self.acting.remove(&ended.step);
-        self.late.extend(ended.late.take());
+        if let Some(late) = ended.late.take() {
+            self.late.push(late);
+            self.watched.push(ended.step);
+        }
         self.tell_breaker(&ended);
         if !self.is_expected(&ended) {
             // The workflow moved on without it: an operator said what became of it, perhaps wrongly.
@@ -71,87 +77,20 @@ impl Driver {
     }
 
     fn tell_breaker(&self, ended: &Ended) {
-        let policy = &self.state.definition().step(ended.step).policy;
-        let Some(port) = policy.port else { return };
+        let node = self.state.definition().step(ended.step);
+        let Some(port) = node.policy.port else { return };
         let breakers = &self.context.breakers;
         match ended.outcome {
             Outcome::Done { .. } | Outcome::Refused(_) => breakers.answered(port),
+            Outcome::Unknown(ref error) | Outcome::Retry { ref error, .. }
+                if unless_it_panics(|| node.step.is_answer(error), false) =>
+            {
+                breakers.answered(port);
+            }
             Outcome::Unknown(_) | Outcome::Retry { .. } => {
                 breakers.failed(port, self.context.runtime.now());
             }
         }
-    }
-
-    /// An action that was given up has ended after all. If it took effect while the workflow goes back, it is undone, again if
-    /// need be, or an operator must see to it; otherwise it changes nothing.
-    pub(super) fn ended_late(&mut self, late: &Late) {
-        if !late.took_effect || self.state.is_terminal() || !self.state.is_going_back() {
-            return;
-        }
-        let node = self.state.definition().step(late.step);
-        let step = node.name.to_string();
-        let is_still_to_be_undone =
-            self.state.needs_undo(late.step) && self.state.steps[late.step.0].undo == Undo::No;
-        if node.phase == StepPhase::Pivot {
-            let error = StepError::new(
-                "pivot-took-effect-late",
-                format!("`{step}` took effect after the workflow had turned back"),
-            );
-            tracing::error!(workflow.id = %self.id, %error, "an operator must see to it");
-            self.record(Event::Poisoned { error }, Vec::new());
-        } else if node.undoable && !is_still_to_be_undone {
-            self.record(Event::EffectFoundLate { step }, Vec::new());
-        }
-    }
-
-    /// Turns a start back of which nothing is durable and whose port has no room. `false`: it can't, or need not.
-    pub(super) fn turns_back_at(&mut self, planned: &PlannedAttempt, port: &str) -> bool {
-        if planned.direction != Direction::Forward || !self.is_volatile() {
-            return false;
-        }
-        // What was to begin beside it, and did not, has nothing to be undone either.
-        let unbegun = self.unbegun();
-        if !unbegun.contains(&planned.step) {
-            return false;
-        }
-        let error = StepError::new(
-            "port-unavailable",
-            format!("`{port}` does not answer at the moment"),
-        );
-        self.unavailable.get_or_insert(error.clone());
-        self.acting.extend(unbegun.iter().copied());
-        for step in unbegun {
-            self.acting.remove(&step);
-            let event = Event::AttemptFailed {
-                step: self.state.definition().step(step).name.to_string(),
-                attempt: 1,
-                failure: Failure::NoEffect,
-                error: error.clone(),
-                then: AfterFailure::TurnBack,
-            };
-            self.record(event, Vec::new());
-        }
-        true
-    }
-
-    /// The steps whose first attempt is due and was not begun, in this life or another one.
-    fn unbegun(&self) -> Vec<StepIndex> {
-        let steps = self.state.steps.iter().enumerate();
-        let unbegun = steps.filter_map(|(index, progress)| {
-            let step = StepIndex(index);
-            let is_first = matches!(
-                progress.action,
-                StepState::Attempting {
-                    attempt: 1,
-                    effect_may_exist: false,
-                    ..
-                }
-            );
-            let inherited = self.inherited.contains(&(step, Direction::Forward, 1));
-            let begun = inherited || self.acting.contains(&step);
-            (is_first && !begun && self.may_turn_back(step)).then_some(step)
-        });
-        unbegun.collect()
     }
 
     /// An attempt that ends after the workflow moved on changes nothing.
@@ -159,64 +98,55 @@ impl Driver {
         if self.state.is_terminal() {
             return false;
         }
-        let progress = &self.state.steps[ended.step.0];
-        match ended.direction {
-            Direction::Forward => matches!(
-                progress.action,
-                StepState::Attempting { attempt, .. } if attempt == ended.number
-            ),
-            Direction::Backward => {
-                matches!(progress.undo, Undo::Attempting { attempt, .. } if attempt == ended.number)
-            }
-        }
+        self.state.steps[ended.step.0].attempting(ended.direction) == Some(ended.number)
     }
 
     pub(super) fn action_ended(&mut self, step: String, ended: Ended) {
         let attempt = ended.number;
-        match ended.outcome {
+        let outcome = match ended.outcome {
+            Outcome::Refused(refusal) if self.is_belied(ended.step) => Outcome::Unknown(
+                StepError::new("refused-after-its-effect", refusal.to_string()),
+            ),
+            Outcome::Unknown(error) if planted::is_on("unknown-taken-for-refused") => {
+                Outcome::Refused(Refusal::new(error.class, error.message))
+            }
+            other => other,
+        };
+        let event = match outcome {
             Outcome::Done { output, changes } => {
                 if !changes.is_empty() {
                     self.rows_pending.insert(ended.step);
                 }
-                self.record(
-                    Event::StepDone {
-                        step,
-                        attempt,
-                        output,
-                    },
-                    changes,
-                );
+                let done = Event::StepDone {
+                    step,
+                    attempt,
+                    output,
+                };
+                return self.record(done, changes);
             }
-            Outcome::Refused(refusal) => {
-                let effect_may_exist = false;
-                self.record(
-                    Event::StepRefused {
-                        step,
-                        attempt,
-                        refusal,
-                        effect_may_exist,
-                    },
-                    Vec::new(),
-                );
-            }
+            Outcome::Refused(refusal) => Event::StepRefused {
+                step,
+                attempt,
+                refusal,
+                effect_may_exist: false,
+            },
             Outcome::Unknown(error) => {
-                let then = self.after_failure(ended.step, attempt, Failure::Unknown, None);
                 let failure = Failure::Unknown;
-                self.record(
-                    Event::AttemptFailed {
-                        step,
-                        attempt,
-                        failure,
-                        error,
-                        then,
-                    },
-                    Vec::new(),
-                );
+                let then = self.after_failure(ended.step, attempt, failure, None);
+                Event::AttemptFailed {
+                    step,
+                    attempt,
+                    failure,
+                    error,
+                    then,
+                }
             }
             Outcome::Retry { error, after } => {
                 // Another life may have made this very attempt, and what it sent may still be on its way.
                 let key = (ended.step, ended.direction, attempt);
-                let failure = if self.inherited.contains(&key) {
+                let failure = if self.inherited.contains(&key)
+                    && !planted::is_on("inherited-attempt-forgotten")
+                {
                     Failure::Unknown
                 } else {
                     Failure::NoEffect
@@ -227,18 +157,16 @@ impl Driver {
                 } else {
                     self.after_failure(ended.step, attempt, failure, after)
                 };
-                self.record(
-                    Event::AttemptFailed {
-                        step,
-                        attempt,
-                        failure,
-                        error,
-                        then,
-                    },
-                    Vec::new(),
-                );
+                Event::AttemptFailed {
+                    step,
+                    attempt,
+                    failure,
+                    error,
+                    then,
+                }
             }
-        }
+        };
+        self.record(event, Vec::new());
     }
 
     pub(super) fn compensation_ended(&mut self, step: String, ended: Ended) {
@@ -304,17 +232,10 @@ impl Driver {
     }
 
     /// Whether there is a way back from this step after an attempt that had no effect.
-    fn may_turn_back(&self, step: StepIndex) -> bool {
-        let earlier = matches!(
-            self.state.steps[step.0].action,
-            StepState::Attempting {
-                effect_may_exist: true,
-                ..
-            }
-        );
+    pub(super) fn may_turn_back(&self, step: StepIndex) -> bool {
         match self.state.definition().step(step).phase {
             StepPhase::Compensable => true,
-            StepPhase::Pivot => !earlier,
+            StepPhase::Pivot => !self.state.earlier_effect_may_exist(step),
             StepPhase::Retriable => false,
         }
     }

@@ -5,14 +5,22 @@
 //! nothing is durable is not owed patience: a "no" or a step that can't be attempted undoes what was done and leaves no trace,
 //! once the store has said that no earlier life of the workflow is durable: that one's effects are under the same keys.
 
+mod context;
+
+mod due;
+mod earlier_life;
+
 mod attempts;
-mod outside;
+mod late;
+
 mod records;
+
+mod outside;
 mod standing;
 
+mod leftover;
+
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
@@ -20,80 +28,19 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use super::attempt::{Ended, Late};
-use super::breaker::Breakers;
-use super::busy::Busy;
-use super::registry::{Discarded, Registry, Resident, Stage};
-use crate::definition::{Durability, StepIndex};
-use crate::ids::{Epoch, WorkflowId};
-use crate::inbox::{Handed, Inbox};
-use crate::journal::{AppendError, Committed, JournalHandle, Staged};
-use crate::metrics::Metrics;
-use crate::node::timers::Timers;
-use crate::runtime::{Runtime, Timestamp};
-use crate::store::{Answer, Head, Status, Store, StoreError};
-use crate::workflow::{
-    By, Direction, Event, Phase, Plan, PlannedAttempt, Record, StepError, StepState, Undo,
-    WorkflowState, plan,
-};
-
-/// What a driver needs of its partition and node.
-#[derive(Clone)]
-pub(crate) struct DriverContext {
-    pub(crate) runtime: Runtime,
-    pub(crate) epoch: Epoch,
-    pub(crate) journal: JournalHandle,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) registry: Arc<Registry>,
-    /// Turns true when the partition is no longer ours.
-    pub(crate) closed: watch::Receiver<bool>,
-    /// While true, no attempt begins.
-    pub(crate) paused: watch::Receiver<bool>,
-    pub(crate) busy: Arc<Busy>,
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) committed: Arc<Committed>,
-    /// Where a workflow goes that was lost before it was durable.
-    pub(crate) leftovers: mpsc::UnboundedSender<Leftover>,
-    pub(crate) inbox: Arc<Inbox>,
-    pub(crate) breakers: Arc<Breakers>,
-    /// Where a workflow goes that has nothing to do before an instant comes.
-    pub(crate) timers: Arc<Timers>,
-    /// A workflow that has nothing to do for longer than this leaves memory.
-    pub(crate) rest_after: Duration,
-}
-
-/// A workflow that lost its partition before anyone knew it to be durable. What it may have done is undone once it is known
-/// not to be in the journal.
-#[derive(Clone)]
-pub(crate) struct Leftover {
-    pub(crate) head: Head,
-    /// The epoch under which it was lost.
-    pub(crate) epoch: Epoch,
-    /// Its records were on their way to the database, where they may arrive for as long as the epoch lasts.
-    pub(crate) undecided: bool,
-    pub(crate) state: WorkflowState,
-    pub(crate) staged: Vec<Staged>,
-    /// How often it was tried to clear it.
-    pub(crate) tries: u32,
-}
-
-/// Where a workflow comes from.
-pub(crate) enum Origin {
-    /// It is being started with this record: nothing is durable.
-    Start(Record),
-    /// It was folded from the journal: another life may have begun what comes next.
-    Journal,
-    /// It was folded from the journal, and left memory under this epoch with nothing under way.
-    Rest,
-    /// Its start was lost: nothing is durable, and it turns back.
-    Leftover(Box<Leftover>),
-}
-
-/// The ends of a workflow's channels that its driver holds.
-pub(crate) struct Ends {
-    pub(crate) resident: Resident,
-    pub(crate) commands: mpsc::Receiver<Handed>,
-    pub(crate) stage: watch::Sender<Stage>,
-}
+use super::registry::{Resident, Stage};
+use crate::definition::StepIndex;
+use crate::ids::WorkflowId;
+use crate::inbox::Handed;
+use crate::journal::{AppendError, Staged};
+use crate::planted;
+use crate::runtime::Timestamp;
+use crate::store::{Answer, Head, Status};
+use crate::workflow::{Direction, End, Event, Phase, Plan, StepError, WorkflowState, plan};
+pub(crate) use context::{DriverContext, Ends, Origin};
+use due::Made;
+use earlier_life::{EarlierLife, earlier_life};
+pub(crate) use leftover::Leftover;
 
 /// The entry that the writer has in hand.
 struct Appending {
@@ -103,31 +50,6 @@ struct Appending {
     /// The state and the row once the entry is durable.
     state: WorkflowState,
     head: Head,
-}
-
-/// Whether an earlier life of a workflow, of which nothing is durable by this one, is in the store.
-enum EarlierLife {
-    /// Nobody has asked: there was nothing to undo.
-    Unasked,
-    /// The store is being asked.
-    Asked(BoxFuture<'static, Result<Option<Head>, StoreError>>),
-    /// There is none: what was done may be undone.
-    None,
-}
-
-/// What became of the attempts that are due.
-enum Made {
-    /// Those that may begin have begun. `blocked`: another one waits for the journal, for its time or for its port.
-    All { blocked: bool },
-    /// The workflow turned back: what is due is another question now.
-    TurnedBack,
-}
-
-/// Whether an attempt may begin as far as its port is concerned.
-enum Admission {
-    Granted,
-    Later,
-    TurnedBack,
 }
 
 /// The driver's next step.
@@ -154,6 +76,13 @@ pub(crate) struct Driver {
     acting: HashSet<StepIndex>,
     /// What is left of actions that were given up.
     late: FuturesUnordered<BoxFuture<'static, Late>>,
+    /// Whose actions they are.
+    watched: Vec<StepIndex>,
+    /// Steps of which an action that was given up took effect after all.
+    found_late: HashSet<StepIndex>,
+    /// What was due by this instant has been looked at: what is due later is still to be waited for, even if it is past by the time
+    /// that the waiting begins.
+    looked_at: Timestamp,
     /// Steps whose port has no room for them before this instant.
     held_back: HashMap<StepIndex, Timestamp>,
     /// Attempts that the journal names and that another life of this workflow may have made.
@@ -209,6 +138,9 @@ impl Driver {
             attempts: FuturesUnordered::new(),
             acting: HashSet::new(),
             late: FuturesUnordered::new(),
+            watched: Vec::new(),
+            found_late: HashSet::new(),
+            looked_at: Timestamp::default(),
             held_back: HashMap::new(),
             inherited,
             rows_pending: HashSet::new(),
@@ -228,49 +160,6 @@ impl Driver {
             driver.turn_back_leftover();
         }
         driver
-    }
-
-    /// A lost start turns back: nothing of it is durable, and what it did must be undone. Steps behind a barrier have not
-    /// begun, whatever their intent says; if one was undone all the same, its records say so.
-    fn turn_back_leftover(&mut self) {
-        let definition = Arc::clone(self.state.definition());
-        let told: HashSet<StepIndex> = self
-            .pending
-            .iter()
-            .filter_map(|staged| definition.index_of(staged.record.event.step()?))
-            .collect();
-        for staged in &mut self.pending {
-            staged.record.starts.retain(|intent| {
-                definition.index_of(&intent.step).is_some_and(|index| {
-                    let durability = definition.step(index).policy.durability;
-                    durability == Durability::Replayable || told.contains(&index)
-                })
-            });
-        }
-        let records = self.pending.iter().map(|staged| &staged.record);
-        let Ok(Some(state)) = WorkflowState::fold(&definition, records) else {
-            tracing::error!(workflow.id = %self.id, "a lost start does not fold");
-            self.gone = true;
-            return;
-        };
-        self.state = state;
-        self.inherited = under_way(&self.state);
-        self.earlier_life = EarlierLife::None;
-        let error = StepError::new(
-            "start-lost",
-            "the node lost its partition while it started this workflow",
-        );
-        self.unavailable = Some(error.clone());
-        let by = By {
-            actor: "engine".to_owned(),
-            reason: error.message,
-        };
-        let event = Event::CompensationRequested { by: by.clone() };
-        let again = Event::RetryRequested { by };
-        // It may be going back already, or wait for an operator in the middle of that.
-        if let Some(event) = [event, again].into_iter().find(|event| self.fits(event)) {
-            self.record(event, Vec::new());
-        }
     }
 
     /// Drives the workflow until it is settled, discarded, or its partition is lost.
@@ -298,11 +187,7 @@ impl Driver {
         if self.busy {
             self.context.busy.leave();
         }
-        if self
-            .durable
-            .as_ref()
-            .is_some_and(|state| state.is_terminal() || is_parked(state))
-        {
+        if self.durable.as_ref().is_some_and(WorkflowState::is_settled) {
             self.context.metrics.settled.add(1);
         }
         // Commands that are dropped here are still pending in the inbox, and are handed over again.
@@ -319,7 +204,8 @@ impl Driver {
     /// The partition is closed, or about to be: by this node's clock its lease has run out.
     fn may_not_act(&self) -> bool {
         let now = self.context.runtime.now();
-        *self.context.closed.borrow() || self.context.committed.lease_has_ended(now)
+        let has_ended = self.context.committed.lease_has_ended(now);
+        *self.context.closed.borrow() || has_ended && !planted::is_on("acts-after-its-lease")
     }
 
     /// Waits for whatever comes first: an attempt's end, the journal, a command, a due attempt, the end of a pause.
@@ -337,7 +223,7 @@ impl Driver {
             // First of all: once the partition is lost no attempt goes on.
             () = turns_true(&mut self.context.closed) => {}
             Some(ended) = self.attempts.next() => self.attempt_ended(ended),
-            Some(late) = self.late.next() => self.ended_late(&late),
+            Some(late) = self.late.next() => self.watched_ended(&late),
             result = append_answer(&mut self.appending) => self.appended(result),
             found = earlier_life(&mut self.earlier_life) => self.earlier_life_found(found),
             Some(command) = self.commands.recv() => self.command(command),
@@ -349,6 +235,7 @@ impl Driver {
     /// Does everything that can be done without waiting.
     async fn advance(&mut self) -> Next {
         let blocked = loop {
+            self.looked_at = self.context.runtime.now();
             self.let_time_pass();
             self.go_on_if_nothing_happens();
             if let Some(next) = self.settle() {
@@ -374,7 +261,8 @@ impl Driver {
     /// that ended without a word.
     fn go_on_if_nothing_happens(&mut self) {
         let plan = self.plan();
-        if !plan.starts.is_empty() || (plan.end.is_some() && self.late.is_empty()) {
+        let ends = plan.end.is_some() && plan.end != self.held_end();
+        if !plan.starts.is_empty() || ends {
             let epoch = self.context.epoch;
             self.record(Event::Continued { epoch }, Vec::new());
         }
@@ -404,6 +292,16 @@ impl Driver {
         })
     }
 
+    /// The end that does not come yet: an attempt that was given up may still turn out to have had its effect. That counts where
+    /// something is undone, and where an alternative is done in its place.
+    fn held_end(&self) -> Option<End> {
+        let mut given_up = self.watched.iter().chain(&self.acting);
+        if given_up.any(|step| self.would_be_belied(*step)) {
+            return Some(End::Completed);
+        }
+        (!self.late.is_empty()).then_some(End::Compensated)
+    }
+
     /// Nothing is under way and nothing is left to be written.
     fn is_quiet(&self) -> bool {
         let over = self.state.is_terminal();
@@ -412,109 +310,6 @@ impl Driver {
             && self.appending.is_none()
             && self.attempts.is_empty()
             && (over || self.late.is_empty())
-    }
-
-    /// Begins every attempt that is due and allowed.
-    fn make_due_attempts(&mut self) -> Made {
-        // Busy first, then the look: who pauses sees either that we are busy or that we saw the pause.
-        self.set_busy(true);
-        if *self.context.paused.borrow_and_update() {
-            return Made::All { blocked: true };
-        }
-        let now = self.context.runtime.now();
-        let mut blocked = false;
-        for planned in self.plan().resumes {
-            if planned.not_before > now || self.must_wait_for_journal(&planned) {
-                // A workflow that waits must be durable: it may wait for long.
-                blocked = true;
-            } else if planned.direction == Direction::Forward || self.may_undo_without_trace() {
-                match self.admit(&planned, now) {
-                    Admission::Granted => self.begin(&planned),
-                    Admission::Later => blocked = true,
-                    Admission::TurnedBack => return Made::TurnedBack,
-                }
-            }
-        }
-        Made::All { blocked }
-    }
-
-    /// Whether the step's port has room for it now. If not it waits; a start of which nothing is durable is not owed patience.
-    fn admit(&mut self, planned: &PlannedAttempt, now: Timestamp) -> Admission {
-        let Some(port) = self.state.definition().step(planned.step).policy.port else {
-            return Admission::Granted;
-        };
-        // What was never durable is undone now or never without a trace.
-        if planned.direction == Direction::Backward && self.is_volatile() {
-            return Admission::Granted;
-        }
-        let held_back = self.held_back.get(&planned.step);
-        if held_back.is_some_and(|until| *until > now) {
-            return Admission::Later;
-        }
-        self.held_back.remove(&planned.step);
-        match self.context.breakers.admit(port, now) {
-            Ok(()) => Admission::Granted,
-            Err(_) if self.turns_back_at(planned, port) => Admission::TurnedBack,
-            Err(not_before) => {
-                self.held_back.insert(planned.step, not_before);
-                Admission::Later
-            }
-        }
-    }
-
-    fn must_wait_for_journal(&self, planned: &PlannedAttempt) -> bool {
-        let all_durable = self.pending.is_empty() && self.appending.is_none();
-        if all_durable && self.durable.is_some() {
-            return false;
-        }
-        let node = self.state.definition().step(planned.step);
-        match planned.direction {
-            // What was never durable is undone without a trace; what is durable turns back durably first.
-            Direction::Backward => !self.is_volatile(),
-            Direction::Forward => {
-                node.policy.durability == Durability::Barrier
-                    || node
-                        .needs
-                        .iter()
-                        .any(|need| self.rows_pending.contains(need))
-            }
-        }
-    }
-
-    /// Whether what was done may be undone: it is durable, or nothing of it ever was. Asks the store if need be.
-    fn may_undo_without_trace(&mut self) -> bool {
-        if self.durable.is_some() {
-            return true;
-        }
-        // No journal tells us that the partition has a new owner, who may be making the same attempts forward.
-        if self
-            .context
-            .committed
-            .lease_has_ended(self.context.runtime.now())
-        {
-            self.given_back(Discarded::Lost, Vec::new());
-            return false;
-        }
-        if matches!(self.earlier_life, EarlierLife::None) {
-            return true;
-        }
-        if matches!(self.earlier_life, EarlierLife::Unasked) {
-            let (store, ident) = (Arc::clone(&self.context.store), self.id.ident());
-            self.earlier_life =
-                EarlierLife::Asked(Box::pin(async move { store.find(&ident).await }));
-        }
-        false
-    }
-
-    fn next_due(&self) -> Option<Timestamp> {
-        if *self.context.paused.borrow() {
-            return None;
-        }
-        let now = self.context.runtime.now();
-        self.instants()
-            .into_iter()
-            .filter(|instant| *instant > now)
-            .min()
     }
 
     /// Pending records go to the journal when something waits for them or nothing else is about to add to them; so do answers,
@@ -565,32 +360,19 @@ async fn append_answer(appending: &mut Option<Appending>) -> Result<(), AppendEr
     }
 }
 
-/// The answer of the store about an earlier life; never completes when it is not being asked.
-async fn earlier_life(asked: &mut EarlierLife) -> Result<Option<Head>, StoreError> {
-    match asked {
-        EarlierLife::Asked(answer) => answer.await,
-        EarlierLife::Unasked | EarlierLife::None => std::future::pending().await,
-    }
-}
-
 /// Completes once the value is true, or nobody can set it any more.
 async fn turns_true(value: &mut watch::Receiver<bool>) {
     let _true_or_gone = value.wait_for(|value| *value).await;
-}
-
-fn is_parked(state: &WorkflowState) -> bool {
-    matches!(state.phase, Phase::Parked { .. })
 }
 
 /// The attempts that may have begun in another life of the workflow.
 fn under_way(state: &WorkflowState) -> HashSet<(StepIndex, Direction, u32)> {
     let mut found = HashSet::new();
     for (index, progress) in state.steps.iter().enumerate() {
-        if let StepState::Attempting { attempt, .. } = progress.action {
-            found.insert((StepIndex(index), Direction::Forward, attempt));
-        }
-        if let Undo::Attempting { attempt, .. } = progress.undo {
-            found.insert((StepIndex(index), Direction::Backward, attempt));
+        for direction in [Direction::Forward, Direction::Backward] {
+            if let Some(attempt) = progress.attempting(direction) {
+                found.insert((StepIndex(index), direction, attempt));
+            }
         }
     }
     found

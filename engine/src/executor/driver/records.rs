@@ -2,11 +2,12 @@
 
 use tokio::sync::oneshot;
 
-use super::{Appending, Driver, is_parked};
+use super::{Appending, Driver};
 use crate::definition::StepIndex;
 use crate::executor::registry::Discarded;
 use crate::inbox::Handed;
 use crate::journal::{self, AppendError, Entry, Parking, Staged};
+use crate::planted;
 use crate::runtime::Timestamp;
 use crate::store::upkeep::normalised;
 use crate::store::{Change, CommandState, Head, HeadUpdate, ParkedRow, Status};
@@ -37,8 +38,8 @@ impl Driver {
             }
         };
         let acting = |step| self.acting.contains(&step);
-        let hold = !self.late.is_empty();
-        let (state, record, unreadable) = follow_as_far(after, record, &acting, hold);
+        let held = self.held_end();
+        let (state, record, unreadable) = follow_as_far(after, record, &acting, held);
         self.state = state;
         self.pending.push(Staged {
             record,
@@ -74,6 +75,9 @@ impl Driver {
             state: self.state.clone(),
             head,
         });
+        if planted::is_on("start-acknowledged-early") {
+            self.publish();
+        }
     }
 
     pub(super) fn appended(&mut self, result: Result<(), AppendError>) {
@@ -179,7 +183,7 @@ impl Driver {
                 step,
                 attempt,
                 refusal,
-                effect_may_exist: true,
+                effect_may_exist: !planted::is_on("effect-of-refused-rows-left"),
             },
             Event::CompensationDone { step, attempt } => Event::CompensationFailed {
                 step,
@@ -271,7 +275,8 @@ impl Driver {
 
     /// What changes about its being parked.
     fn parking(&self) -> Option<Parking> {
-        let was = self.durable.as_ref().filter(|durable| is_parked(durable));
+        let is_parked = |state: &&WorkflowState| matches!(state.phase, Phase::Parked { .. });
+        let was = self.durable.as_ref().filter(is_parked);
         let Phase::Parked { step, error, .. } = &self.state.phase else {
             let row_says_so = self.durable.is_some() && self.head.status == Status::Parked;
             return (was.is_some() || row_says_so).then_some(Parking::Over);

@@ -1,6 +1,6 @@
 //! How a workflow stands by the clock: what time alone makes happen, and whether there is so little to do that it leaves memory.
 
-use super::{Driver, is_parked};
+use super::Driver;
 use crate::runtime::Timestamp;
 use crate::store::Status;
 use crate::workflow::Event;
@@ -68,7 +68,7 @@ impl Driver {
 
     /// Nothing happens to it any more, unless an operator says so.
     pub(super) fn is_over(&self) -> bool {
-        self.state.is_terminal() || is_parked(&self.state)
+        self.state.is_settled()
     }
 
     /// Its row does not say what its journal says. That is never so by what a driver writes; the auditor found it.

@@ -8,6 +8,7 @@ use super::grouping::Malformed;
 use super::statement::{Part, Statement, insert_rows};
 use super::text::SqlText;
 use crate::ids::Ident;
+use crate::planted;
 use crate::store::rules::{self, ANSWER_CHARS_MAX, MESSAGE_CHARS_MAX, REASON_CHARS_MAX, cut};
 use crate::store::{
     Answer, Batch, CommandState, EventRow, Head, HeadUpdate, Lease, ParkedRow, Status,
@@ -53,9 +54,11 @@ fn fence(dialect: Dialect, Writer { lease, opened }: Writer<'_>, batch: &Batch) 
         .number(partition)
         .sql(", (SELECT epoch FROM partitions WHERE id = ")
         .number(partition)
-        .sql(" AND epoch = ")
+        .sql(" AND epoch")
+        .sql(planted::either("fence-takes-later-epochs", " = ", " >= "))
         .number(lease.epoch.0)
-        .sql(" AND lease_until_us > ")
+        .sql(" AND lease_until_us")
+        .sql(planted::either("fence-takes-ended-leases", " > ", " <> "))
         .sql(dialect.now_us())
         .sql(dialect.share_lock())
         .sql("), ");
@@ -69,7 +72,8 @@ fn fence(dialect: Dialect, Writer { lease, opened }: Writer<'_>, batch: &Batch) 
             ") ON CONFLICT (partition_id) DO UPDATE SET epoch = excluded.epoch, batch_no = "
         }
     });
-    text.sql("CASE WHEN opened = ")
+    text.sql("CASE WHEN opened")
+        .sql(planted::either("earlier-openings-write", " = ", " >= "))
         .number(opened)
         .sql(" AND batch_no + 1 = ")
         .number(batch.number);
@@ -314,7 +318,11 @@ fn answered(mut text: SqlText, answers: &[&Answer]) -> Statement {
     by_row(&mut text, "id", answers, row, |answer| Some(answer.at.0));
     text.sql(" WHERE id IN (")
         .list(answers, row)
-        .sql(") AND state = 0");
+        .sql(planted::either(
+            "second-answer-counts",
+            ") AND state = 0",
+            ")",
+        ));
     uncounted(text)
 }
 

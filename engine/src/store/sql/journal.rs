@@ -12,6 +12,7 @@ use super::driver::{Connection, ErrorKind, Outcome, Role};
 use super::statement::Part;
 use super::text::SqlText;
 use super::transaction::{Failure, transact};
+use crate::planted;
 use crate::store::{Batch, CommitError, Journal, JournalPosition, Lease, StoreError};
 
 const COMMITTING: &str = "committing a batch";
@@ -68,7 +69,10 @@ impl Journal for SqlJournal {
             None => self.open().await?,
         };
         // Once another node has written, this row no longer tells whether a batch of ours was among its ancestors.
-        if row.held_under == self.lease.epoch.0 || row.written_under == self.lease.epoch.0 {
+        if row.held_under == self.lease.epoch.0
+            || row.written_under == self.lease.epoch.0
+            || planted::is_on("position-of-another")
+        {
             return Ok(row.position);
         }
         Err(StoreError::Unavailable {
@@ -155,26 +159,46 @@ impl SqlJournal {
         connection.map_err(|error| error.without_effect(doing))
     }
 
-    /// Opens the journal (again): from now on nothing that was sent before can be written.
+    /// Opens the journal (again): from now on nothing that was sent before can be written, not even an opening that comes late.
     async fn open(&mut self) -> Result<JournalRow, StoreError> {
-        let mut text = SqlText::new(self.database.dialect());
-        let partition = self.lease.partition.0;
-        // A zombie must not close the journal of the partition's new owner. The lock waits for a batch on its way.
-        text.sql("UPDATE journals SET opened = opened + 1 WHERE partition_id = ")
-            .number(partition)
-            .sql(" AND EXISTS (SELECT 1 FROM partitions WHERE id = ")
-            .number(partition)
-            .sql(" AND epoch = ")
-            .number(self.lease.epoch.0)
-            .sql(self.database.dialect().share_lock())
-            .sql(")");
+        let before = self.read(OPENING).await?.opened;
+        let opening = self.opening(before)?;
         let mut connection = self.connect(OPENING).await?;
-        let opened = connection.run(OPENING, text.finish()).await;
+        let opened = connection.run(OPENING, opening).await;
         opened.map_err(|error| error.error.without_effect(OPENING))?;
         connection.release();
         let row = self.read(OPENING).await?;
         self.opened = Some(row.opened);
         Ok(row)
+    }
+
+    /// The statement that opens the journal for the next time after `before`: where it arrives late, it does nothing.
+    fn opening(&self, before: i64) -> Result<String, StoreError> {
+        let next = before.checked_add(1).ok_or_else(|| StoreError::Corrupt {
+            doing: OPENING,
+            cause: format!(
+                "the journal of partition {} was opened {before} times",
+                self.lease.partition
+            ),
+        })?;
+        let mut text = SqlText::new(self.database.dialect());
+        let partition = self.lease.partition.0;
+        // A zombie must not close the journal of the partition's new owner. The lock waits for a batch on its way.
+        text.sql("UPDATE journals SET opened = ")
+            .number(next)
+            .sql(" WHERE opened")
+            .sql(planted::either("late-opening-counts", " = ", " >= "))
+            .number(before)
+            .sql(" AND partition_id = ")
+            .number(partition)
+            .sql(" AND EXISTS (SELECT 1 FROM partitions WHERE id = ")
+            .number(partition)
+            .sql(" AND epoch")
+            .sql(planted::either("zombie-opens-journal", " = ", " >= "))
+            .number(self.lease.epoch.0)
+            .sql(self.database.dialect().share_lock())
+            .sql(")");
+        Ok(text.finish())
     }
 
     /// Reads the row with a lock, so that a batch that is just being committed is waited for.
@@ -217,5 +241,44 @@ impl SqlJournal {
             written_under: number(4)?,
             held_under: number(5)?,
         })
+    }
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::ids::NodeName;
+    use crate::store::sql::connect::ConnectOptions;
+    use crate::store::{migrations, sqlite};
+
+    #[tokio::test]
+    async fn an_opening_that_arrives_late_shuts_nobody_out() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("holdfast.db");
+        let database = sqlite::open(&path, &ConnectOptions::default()).await;
+        let database = database.expect("opened");
+        database.migrate(&migrations()).await.expect("migrated");
+        let (store, node) = (database.store(), NodeName("a".into()));
+        let leases = store.acquire(&node, 1, &[], Duration::from_mins(10)).await;
+        let lease = leases.expect("acquired").remove(0);
+        let opened = SqlJournal::open_new(database.clone(), lease).await;
+        let mut journal = opened.expect("opened");
+        // What was sent is given up, and arrives when the journal has been opened again and again.
+        let before = journal.read(OPENING).await.expect("read").opened;
+        let late = journal.opening(before).expect("a statement");
+        for _ in 0..2 {
+            journal.open().await.expect("opened again");
+        }
+        database
+            .write(OPENING, late)
+            .await
+            .expect("it does nothing");
+        let batch = Batch {
+            number: 1,
+            ..Batch::default()
+        };
+        journal.commit(&batch).await.expect("it was not shut out");
     }
 }

@@ -9,6 +9,7 @@ use super::statement::{Part, Statement};
 use super::text::SqlText;
 use super::transaction::{Failure, transact};
 use crate::ids::{Epoch, NodeName, PartitionId};
+use crate::planted;
 use crate::store::rules::share;
 use crate::store::{CommitError, Lease, Status, StoreError};
 
@@ -168,7 +169,8 @@ fn trial(database: &SqlDatabase, Lease { partition, epoch }: &Lease) -> String {
 fn is_empty(outcomes: &[Outcome]) -> Result<bool, StoreError> {
     match outcomes {
         [_begin, trial, found @ ..] if found.len() == 3 => {
-            Ok(trial.matched == 1 && found.iter().all(|found| found.rows.is_empty()))
+            let is_empty = found.iter().all(|found| found.rows.is_empty());
+            Ok(trial.matched == 1 && (is_empty || planted::is_on("retired-while-in-use")))
         }
         _ => Err(StoreError::Unavailable {
             doing: RETIRING,
@@ -210,7 +212,10 @@ async fn take(
     lease: Duration,
 ) -> Result<Option<Lease>, StoreError> {
     let mut text = SqlText::new(database.dialect());
-    text.sql("UPDATE partitions SET retired = 0, epoch = epoch + 1, owner = ")
+    let epoch = Epoch(partition.epoch.0 + planted::either("epoch-kept-at-take-over", 1, 0));
+    text.sql("UPDATE partitions SET retired = 0, epoch = ")
+        .number(epoch.0)
+        .sql(", owner = ")
         .text(&node.0);
     text.sql(", lease_until_us = ");
     lease_until(&mut text, lease);
@@ -218,14 +223,13 @@ async fn take(
         .number(partition.id.0)
         .sql(" AND epoch = ")
         .number(partition.epoch.0);
-    if partition.owner != node.0 {
+    if partition.owner != node.0 && !planted::is_on("running-lease-taken") {
         text.sql(" AND lease_until_us <= ")
             .sql(database.dialect().now_us());
     }
     match database.write(doing, text.finish()).await {
         Ok(outcomes) => {
             let taken = outcomes.first().is_some_and(|outcome| outcome.matched == 1);
-            let epoch = Epoch(partition.epoch.0 + 1);
             Ok(taken.then_some(Lease {
                 partition: partition.id,
                 epoch,
@@ -316,7 +320,8 @@ async fn set_lease(
         until(&mut text);
         text.sql(" WHERE id = ")
             .number(lease.partition.0)
-            .sql(" AND epoch = ")
+            .sql(" AND epoch")
+            .sql(planted::either("lease-of-another-set", " = ", " >= "))
             .number(lease.epoch.0);
     }
     let outcomes = database.write(doing, text.finish()).await;
@@ -330,4 +335,30 @@ pub(crate) fn lease_until(text: &mut SqlText, lease: Duration) {
     text.sql(now)
         .sql(" + ")
         .number(i64::try_from(lease.as_micros()).unwrap_or(i64::MAX / 2));
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use super::*;
+    use crate::store::sql::connect::ConnectOptions;
+    use crate::store::{migrations, sqlite};
+
+    const LONG: Duration = Duration::from_mins(10);
+
+    #[tokio::test]
+    async fn a_lease_that_was_renewed_since_it_was_seen_to_have_ended_is_not_taken() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("holdfast.db");
+        let database = sqlite::open(&path, &ConnectOptions::default()).await;
+        let database = database.expect("opened");
+        database.migrate(&migrations()).await.expect("migrated");
+        let (owner, other) = (NodeName("owner".into()), NodeName("other".into()));
+        let held = acquire(&database, &owner, 1, &[], Duration::ZERO).await;
+        let held = held.expect("acquired");
+        let seen = partitions(&database, ADOPTING).await.expect("read");
+        assert!(seen[0].expired);
+        renew(&database, &held, LONG).await.expect("renewed");
+        let taken = take(&database, ADOPTING, &other, &seen[0], LONG).await;
+        assert_eq!(taken.expect("looked"), None);
+    }
 }

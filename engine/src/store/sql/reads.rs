@@ -87,7 +87,8 @@ pub(crate) async fn load(
     Ok(loaded)
 }
 
-/// These heads, in their order, with all their records.
+/// These heads, in their order, with all their records; with none where one of them can't be read, since a part of a journal would
+/// tell another story.
 pub(crate) async fn with_records(
     database: &SqlDatabase,
     doing: &'static str,
@@ -102,13 +103,22 @@ pub(crate) async fn with_records(
         text.bytes(head.id.bytes());
     });
     text.sql(") ORDER BY workflow_id, seq");
-    let mut records: HashMap<WorkflowId, Vec<Record>> = HashMap::new();
+    let mut records: HashMap<WorkflowId, Result<Vec<Record>, StoreError>> = HashMap::new();
     for row in rows(database, doing, text).await? {
         let id = WorkflowId::from_bytes(fixed(&row, 0)?);
-        records.entry(id).or_default().push(record(&row, 1)?);
+        let read = records.entry(id).or_insert_with(|| Ok(Vec::new()));
+        match (record(&row, 1), &mut *read) {
+            (Ok(record), Ok(records)) => records.push(record),
+            (Err(error), Ok(_)) => *read = Err(error),
+            (_, Err(_)) => {}
+        }
     }
     let with_records = heads.into_iter().map(|head| {
-        let records = records.remove(&head.id).unwrap_or_default();
+        let read = records.remove(&head.id).unwrap_or_else(|| Ok(Vec::new()));
+        let records = read.unwrap_or_else(|error| {
+            tracing::warn!(workflow.id = %head.id, %error, "a journal can't be read");
+            Vec::new()
+        });
         (head, records)
     });
     Ok(with_records.collect())

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::expected::Expected;
-use super::fault::{Fault, Scene, Times};
+use super::fault::{Course, Fault, Scene, Times};
 use super::script::Rule;
 use crate::definition::{Definition, Phase, StepIndex, StepKind, StepNode};
 use crate::workflow::Direction;
@@ -96,14 +96,29 @@ impl Case {
         Some(Self::new(scene, rules, Expected::UNDONE))
     }
 
+    /// Every step that has an alternative is refused; `None` when there is none.
+    pub(super) fn all_is_diverted(definition: &Definition) -> Option<Self> {
+        let diverted = indexes(definition)
+            .filter(|index| definition.step(*index).alternative.is_some())
+            .map(refused_for_good);
+        let rules: Vec<Rule> = diverted.collect();
+        let scene = Scene::Action {
+            step: name(definition, rules.first()?.step),
+            fault: Fault::Refused,
+            times: Times::Always,
+        };
+        Some(Self::new(scene, rules, Expected::COMPLETED))
+    }
+
     /// This case, whose journal is then cut after so many batches.
     pub(super) fn cut_after(&self, batches: usize) -> Self {
-        let compensated = self.expected == Expected::UNDONE;
+        let course = match (self.expected == Expected::UNDONE, self.rules.is_empty()) {
+            (true, _) => Course::Compensated,
+            (false, true) => Course::Completed,
+            (false, false) => Course::Diverted,
+        };
         Self {
-            scene: Scene::Recovery {
-                batches,
-                compensated,
-            },
+            scene: Scene::Recovery { batches, course },
             cut: Some(batches),
             ..self.clone()
         }
@@ -143,7 +158,10 @@ fn of_action(definition: &Definition, index: StepIndex) -> impl Iterator<Item = 
         let step = node.name.to_string();
         let rule = rule(index, Direction::Forward, fault, times);
         let expected = Expected::after_action(node, fault, times, definition.deadline());
-        Case::new(Scene::Action { step, fault, times }, vec![rule], expected)
+        // An alternative has its turn only when the step in whose place it is done is refused.
+        let refused = node.instead_of.map(refused_for_good);
+        let rules = std::iter::once(rule).chain(refused).collect();
+        Case::new(Scene::Action { step, fault, times }, rules, expected)
     })
 }
 
@@ -214,8 +232,12 @@ fn turning_back_after(definition: &Definition, index: StepIndex) -> Rule {
 fn turning_back_at(index: StepIndex, after: Option<StepIndex>) -> Rule {
     Rule {
         after,
-        ..rule(index, Direction::Forward, Fault::Refused, Times::Always)
+        ..refused_for_good(index)
     }
+}
+
+fn refused_for_good(index: StepIndex) -> Rule {
+    rule(index, Direction::Forward, Fault::Refused, Times::Always)
 }
 
 fn rule(step: StepIndex, direction: Direction, fault: Fault, times: Times) -> Rule {

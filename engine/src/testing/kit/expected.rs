@@ -65,6 +65,7 @@ impl Expected {
         let is_final = matches!(fault, Fault::Refused | Fault::RowsRefused);
         match times {
             _ if !fault.is_failure() => Self::COMPLETED,
+            _ if is_final && node.alternative.is_some() => Self::COMPLETED,
             Times::Always => given_up,
             Times::Once if is_final => given_up,
             Times::Once if tries_again(node) && !may_run_out(node, deadline) => Self::COMPLETED,

@@ -88,14 +88,25 @@ pub enum Scene {
         /// The step.
         step: String,
     },
-    /// The node dies right after the journal's batch of this number, of a workflow that completes or is compensated, in a world
-    /// that is ahead of that: everything that the whole workflow did is done.
+    /// The node dies right after the journal's batch of this number, of a workflow that completes, with or without alternatives,
+    /// or is compensated, in a world that is ahead of that: everything that the whole workflow did is done.
     Recovery {
         /// How many batches the journal still has.
         batches: usize,
-        /// The whole workflow was compensated.
-        compensated: bool,
+        /// How the whole workflow went.
+        course: Course,
     },
+}
+
+/// How a workflow goes that is recovered from every prefix of its journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Course {
+    /// It is completed, and nothing goes wrong.
+    Completed,
+    /// It is completed with the alternative of every step that has one.
+    Diverted,
+    /// It is compensated.
+    Compensated,
 }
 
 impl Scene {
@@ -167,14 +178,11 @@ impl fmt::Display for Scene {
             Self::SignalsTwice => f.write_str("every signal comes twice"),
             Self::NoSignal { step } => write!(f, "the signal `{step}` never comes"),
             Self::CrashWhileWaiting { step } => write!(f, "the node dies while `{step}` waits"),
-            Self::Recovery {
-                batches,
-                compensated,
-            } => {
-                let end = if *compensated {
-                    "compensated"
-                } else {
-                    "completed"
+            Self::Recovery { batches, course } => {
+                let end = match course {
+                    Course::Completed => "completed",
+                    Course::Diverted => "completed by its alternatives",
+                    Course::Compensated => "compensated",
                 };
                 write!(
                     f,

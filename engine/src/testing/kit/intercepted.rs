@@ -69,6 +69,14 @@ impl AnyStep for Intercepted {
         self.step.check_signal(payload)
     }
 
+    fn is_answer(&self, error: &StepError) -> bool {
+        self.step.is_answer(error)
+    }
+
+    fn has_effect(&self, inputs: &[Payload]) -> bool {
+        self.step.has_effect(inputs)
+    }
+
     async fn act(&self, attempt: &Attempt, inputs: &[Payload]) -> Outcome<Payload> {
         let pass = || async {
             let work = self.step.act(attempt, inputs);

@@ -89,6 +89,9 @@ async fn scenes<W: World>(stage: &mut Stage<'_, W>) -> Result<bool, Wrong> {
     }
     if let Some(batches) = stage.case.cut {
         stage.cut(batches);
+        if !stage.world_may_be_ahead() {
+            return Ok(false);
+        }
         let stand = stage.play().await?;
         check_end(stage, &stand).await?;
     }

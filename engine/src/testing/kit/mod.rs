@@ -8,8 +8,9 @@
 //!
 //! For each step's action: refused, failed, lost, answer lost, panicked, crashed, late, twice, and its rows refused by the store;
 //! for each compensation the same where it makes sense, and a copy of the action that arrives after it. For each wait: a crash
-//! while it lasts, and a signal that is early, doubled or missing. And for a workflow that completes and one that is
-//! compensated: recovery from every prefix of its journal.
+//! while it lasts, and a signal that is early, doubled or missing. An alternative has the same cases as any other step: in them
+//! the step in whose place it is done is refused. And for a workflow that completes, one that completes by its alternatives and
+//! one that is compensated: recovery from every prefix of its journal.
 //!
 //! ```
 //! use engine::definition::{Action, Attempt, Compensable, Definition, Outcome, Saga};
@@ -103,7 +104,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
-pub use self::fault::{Fault, Scene, Times};
+pub use self::fault::{Course, Fault, Scene, Times};
 pub use self::report::{Check, Failure, Report, line};
 pub use self::rows::Rows;
 
@@ -134,7 +135,9 @@ pub trait World: Send + Sync + 'static {
     /// that steps write with their outcomes are the kit's business.
     fn clean(&self) -> impl Future<Output = Result<(), String>> + Send;
 
-    /// Everything that a completed workflow is to bring about is there, once. If not, what is wrong.
+    /// Everything that a completed workflow is to bring about is there, once. If not, what is wrong. In a saga with alternatives
+    /// the output tells which way it went. Where the rows of a refused step were refused its effect is there, too, unless its
+    /// alternative takes it back.
     fn complete(&self, ending: &Ending) -> impl Future<Output = Result<(), String>> + Send;
 
     /// What is signalled to the workflow, each by the name of the step that awaits it.
@@ -204,6 +207,7 @@ where
         }
         let whole = [
             Some(Case::all_goes_well()),
+            Case::all_is_diverted(&definition),
             Case::all_is_undone(&definition),
         ];
         for case in whole.into_iter().flatten() {

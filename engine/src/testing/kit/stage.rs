@@ -8,6 +8,7 @@ use futures_util::FutureExt as _;
 
 use super::cases::{Case, LONGEST, Signals};
 use super::clock::JumpingClock;
+use super::fault::{Course, Scene};
 use super::intercepted::intercepted;
 use super::life::Life;
 use super::operator::{tell, view};
@@ -132,6 +133,23 @@ impl<'a, W: World> Stage<'a, W> {
         self.clock.set(last.unwrap_or_else(|| self.clock.now()));
     }
 
+    /// Whether there can be a world in which everything that the whole workflow did is done, though the journal ends here. There is
+    /// none when an alternative has not begun by then: it waits for the journal, and may be at odds with what is attempted before
+    /// it, as a refund is with its payment.
+    pub(super) fn world_may_be_ahead(&self) -> bool {
+        let diverted = Course::Diverted;
+        if !matches!(self.case.scene, Scene::Recovery { course, .. } if course == diverted) {
+            return true;
+        }
+        let records = self.records();
+        let begun = |name: &str| {
+            let mut intents = records.iter().flat_map(|record| &record.starts);
+            intents.any(|intent| intent.step == name)
+        };
+        let mut nodes = self.definition.steps().iter();
+        nodes.all(|node| node.instead_of.is_none() || begun(&node.name))
+    }
+
     /// The workflow's records.
     pub(super) fn records(&self) -> Vec<Record> {
         let events = self.store.events();
@@ -194,7 +212,7 @@ impl<'a, W: World> Stage<'a, W> {
                 Err(StartError::Refused(refusal)) if self.store.workflows() > 0 => {
                     return Err(format!(
                         "a repeated start was refused ({refusal}) although its workflow is durable: a step that may run before \
-                         anything is durable, and that knows its key from before, is to refuse with `look_up`"
+                         anything is durable, and that knows its key from before, is to refuse with `Earlier::Possible`"
                     ));
                 }
                 Err(error @ StartError::Refused(_)) => return Ok(Err(error)),

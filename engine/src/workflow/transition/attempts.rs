@@ -20,6 +20,11 @@ impl WorkflowState {
             attempt,
             effect_may_exist,
         };
+        let next = |not_before| StepState::Attempting {
+            attempt: attempt + 1,
+            not_before,
+            effect_may_exist,
+        };
         let phase = self.definition.step(index).phase;
         match then {
             // Going back, an attempt that failed is not repeated: its compensation takes care of what it may have done.
@@ -27,16 +32,7 @@ impl WorkflowState {
                 self.settle(record, index, failed);
             }
             AfterFailure::RetryAt(not_before) => {
-                let attempt = attempt + 1;
-                self.settle(
-                    record,
-                    index,
-                    StepState::Attempting {
-                        attempt,
-                        not_before,
-                        effect_may_exist,
-                    },
-                );
+                self.settle(record, index, next(not_before));
             }
             AfterFailure::TurnBack if phase == StepPhase::Retriable => {
                 return Err(illegal(record, "a retriable step never turns back"));
@@ -53,17 +49,7 @@ impl WorkflowState {
             }
             AfterFailure::Park => {
                 // The attempt stays open: an operator's retry makes the next one.
-                let attempt = attempt + 1;
-                let not_before = record.at;
-                self.settle(
-                    record,
-                    index,
-                    StepState::Attempting {
-                        attempt,
-                        not_before,
-                        effect_may_exist,
-                    },
-                );
+                self.settle(record, index, next(record.at));
                 self.park(Some(index), error.clone());
             }
         }
@@ -142,7 +128,8 @@ impl WorkflowState {
         Ok(())
     }
 
-    pub(super) fn earlier_effect_may_exist(&self, index: StepIndex) -> bool {
+    /// The step is being attempted again, and an earlier attempt may have had its effect.
+    pub(crate) fn earlier_effect_may_exist(&self, index: StepIndex) -> bool {
         matches!(
             self.steps[index.0].action,
             StepState::Attempting {

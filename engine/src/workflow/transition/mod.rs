@@ -18,6 +18,9 @@ pub const SIGNALS_MAX: usize = 1_000;
 /// The class of the error that a paused workflow is parked with.
 pub const PAUSED: &str = "paused-by-operator";
 
+/// The reason of a workflow that the engine itself turned back: its node lost the partition while it was being started.
+pub const START_LOST: &str = "start-lost";
+
 /// A record that does not fit the state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("record {seq} ({kind}) does not fit: {why}")]
@@ -113,7 +116,7 @@ impl WorkflowState {
                 attempt,
                 output,
             } => {
-                let index = self.attempting(record, step, *attempt)?;
+                let index = self.under_way(record, Direction::Forward, step, *attempt)?;
                 self.settle(
                     record,
                     index,
@@ -130,7 +133,7 @@ impl WorkflowState {
                 refusal,
                 effect_may_exist,
             } => {
-                let index = self.attempting(record, step, *attempt)?;
+                let index = self.under_way(record, Direction::Forward, step, *attempt)?;
                 let may_exist = *effect_may_exist;
                 let error = StepError::new(&refusal.code, &refusal.message);
                 self.steps[index.0].last_error = Some(error);
@@ -152,12 +155,12 @@ impl WorkflowState {
                 error,
                 then,
             } => {
-                let index = self.attempting(record, step, *attempt)?;
+                let index = self.under_way(record, Direction::Forward, step, *attempt)?;
                 self.steps[index.0].last_error = Some(error.clone());
                 self.attempt_failed(record, index, *attempt, *failure, error, *then)
             }
             Event::CompensationDone { step, attempt } => {
-                let index = self.undoing(record, step, *attempt)?;
+                let index = self.under_way(record, Direction::Backward, step, *attempt)?;
                 self.undone(record, index, *attempt);
                 Ok(())
             }
@@ -167,7 +170,7 @@ impl WorkflowState {
                 error,
                 then,
             } => {
-                let index = self.undoing(record, step, *attempt)?;
+                let index = self.under_way(record, Direction::Backward, step, *attempt)?;
                 self.steps[index.0].last_error = Some(error.clone());
                 self.steps[index.0].since = record.at;
                 self.compensation_failed(record, index, *attempt, error, *then)
@@ -182,7 +185,7 @@ impl WorkflowState {
                 Ok(())
             }
             Event::Continued { .. } => self.open(record),
-            Event::CompensationRequested { by } => self.turn_back(record, &by.to_string()),
+            Event::CompensationRequested { by } => self.turn_back(record, by),
             Event::RetryRequested { .. } => self.retry(record),
             Event::Resolved {
                 step, resolution, ..
@@ -204,8 +207,8 @@ impl WorkflowState {
     }
 
     fn complete(&mut self, record: &Record) -> Result<(), IllegalTransition> {
-        let done = |progress: &Progress| matches!(progress.action, StepState::Done { .. });
-        if self.phase != Phase::Running || !self.steps.iter().all(done) {
+        let all_done = (0..self.steps.len()).all(|index| self.is_done(StepIndex(index)));
+        if self.phase != Phase::Running || !all_done {
             return Err(illegal(record, "not every step is done"));
         }
         let output = self.value_of(self.definition.output()).cloned();
@@ -277,38 +280,25 @@ impl WorkflowState {
         Ok(())
     }
 
-    fn attempting(
+    /// The step, if this very attempt at it is under way.
+    fn under_way(
         &self,
         record: &Record,
+        direction: Direction,
         step: &str,
-        number: u32,
+        attempt: u32,
     ) -> Result<StepIndex, IllegalTransition> {
         self.open(record)?;
         let index = self.index_of(record, step)?;
-        match self.steps[index.0].action {
-            StepState::Attempting { attempt, .. } if attempt == number => Ok(index),
-            _ => Err(illegal(
-                record,
-                &format!("attempt {number} at `{step}` is not under way"),
-            )),
+        if self.steps[index.0].attempting(direction) == Some(attempt) {
+            return Ok(index);
         }
-    }
-
-    fn undoing(
-        &self,
-        record: &Record,
-        step: &str,
-        number: u32,
-    ) -> Result<StepIndex, IllegalTransition> {
-        self.open(record)?;
-        let index = self.index_of(record, step)?;
-        match self.steps[index.0].undo {
-            Undo::Attempting { attempt, .. } if attempt == number => Ok(index),
-            _ => Err(illegal(
-                record,
-                &format!("attempt {number} at undoing `{step}` is not under way"),
-            )),
-        }
+        let undoing = match direction {
+            Direction::Forward => "",
+            Direction::Backward => "undoing ",
+        };
+        let why = format!("attempt {attempt} at {undoing}`{step}` is not under way");
+        Err(illegal(record, &why))
     }
 
     fn open(&self, record: &Record) -> Result<(), IllegalTransition> {
@@ -323,7 +313,12 @@ impl WorkflowState {
         self.steps[index.0].since = record.at;
     }
 
+    /// What follows a refusal. A step that has an alternative is over, and everything else goes on as it was: the alternative
+    /// is due.
     fn turn_back_or_park(&mut self, index: StepIndex, reason: Refusal) {
+        if self.is_diverted(index) {
+            return;
+        }
         let effect_may_exist = matches!(
             self.steps[index.0].action,
             StepState::Failed {

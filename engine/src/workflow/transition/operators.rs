@@ -1,16 +1,17 @@
 //! What operators do to a workflow.
 
-use super::{IllegalTransition, PAUSED, illegal};
+use super::{IllegalTransition, PAUSED, START_LOST, illegal};
 use crate::definition::StepIndex;
 use crate::payload::Payload;
+use crate::planted;
 use crate::runtime::Timestamp;
-use crate::workflow::event::{Record, Refusal, Resolution, StepError};
+use crate::workflow::event::{By, Record, Refusal, Resolution, StepError};
 use crate::workflow::state::{Phase, Progress, StepState, Undo, WorkflowState};
 
 impl WorkflowState {
-    pub(super) fn turn_back(&mut self, record: &Record, by: &str) -> Result<(), IllegalTransition> {
+    pub(super) fn turn_back(&mut self, record: &Record, by: &By) -> Result<(), IllegalTransition> {
         self.open(record)?;
-        if self.past_pivot() {
+        if self.past_pivot() && !planted::is_on("undone-past-the-pivot") {
             return Err(illegal(
                 record,
                 "it is past the pivot: the saga only goes forward",
@@ -20,7 +21,12 @@ impl WorkflowState {
             return Err(illegal(record, "it is going back already"));
         }
         self.check_not_paused(record)?;
-        self.go_back(Refusal::new("compensated-by-operator", by));
+        let reason = if by.actor == By::ENGINE {
+            Refusal::new(START_LOST, &by.reason)
+        } else {
+            Refusal::new("compensated-by-operator", by.to_string())
+        };
+        self.go_back(reason);
         Ok(())
     }
 
@@ -74,44 +80,23 @@ impl WorkflowState {
         self.open(record)?;
         self.check_not_paused(record)?;
         let index = self.index_of(record, step)?;
-        let progress = &self.steps[index.0];
-        if matches!(resolution, Resolution::Undone) {
-            let Undo::Attempting { attempt, .. } = progress.undo else {
-                return Err(illegal(record, &format!("`{step}` is not being undone")));
-            };
-            self.undone(record, index, attempt);
-            self.unpark_if_about(record, index);
-            return Ok(());
-        }
-        let (StepState::Attempting {
-            attempt,
-            effect_may_exist: true,
-            ..
-        }
-        | StepState::Failed {
-            attempt,
-            effect_may_exist: true,
-        }) = progress.action
-        else {
-            return Err(illegal(
-                record,
-                &format!("it is known what became of `{step}`"),
-            ));
-        };
-        if progress.undo != Undo::No {
-            return Err(illegal(
-                record,
-                &format!("`{step}` is being undone already: resolve that"),
-            ));
-        }
         match resolution {
+            Resolution::Undone => {
+                let Undo::Attempting { attempt, .. } = self.steps[index.0].undo else {
+                    return Err(illegal(record, &format!("`{step}` is not being undone")));
+                };
+                self.undone(record, index, attempt);
+                self.unpark_if_about(record, index);
+            }
             Resolution::Done(output) => {
+                let attempt = self.check_resolvable(record, index, resolution)?;
                 let output = output.clone();
                 self.steps[index.0].given_by_operator = true;
                 self.settle(record, index, StepState::Done { attempt, output });
                 self.unpark_if_about(record, index);
             }
             Resolution::Refused(refusal) => {
+                let attempt = self.check_resolvable(record, index, resolution)?;
                 let refused = StepState::Failed {
                     attempt,
                     effect_may_exist: false,
@@ -119,14 +104,75 @@ impl WorkflowState {
                 self.steps[index.0].last_error =
                     Some(StepError::new(&refusal.code, &refusal.message));
                 self.settle(record, index, refused);
-                if self.is_parked_on(index) {
+                if self.is_diverted(index) {
+                    self.unpark_if_about(record, index);
+                } else if self.is_parked_on(index) {
                     self.lift_parking();
                 }
                 self.turn_back_or_park(index, refusal.clone());
             }
-            Resolution::Undone => {}
         }
         Ok(())
+    }
+
+    /// The attempt at the step's action that this resolution is about, if that may be resolved now.
+    fn check_resolvable(
+        &self,
+        record: &Record,
+        index: StepIndex,
+        resolution: &Resolution,
+    ) -> Result<u32, IllegalTransition> {
+        let step = &self.definition.step(index).name;
+        self.check_not_diverted(record, index)?;
+        let Some(attempt) = self.resolvable(index, resolution) else {
+            let why = format!("it is known what became of `{step}`");
+            return Err(illegal(record, &why));
+        };
+        if self.steps[index.0].undo != Undo::No {
+            let why = format!("`{step}` is being undone already: resolve that");
+            return Err(illegal(record, &why));
+        }
+        Ok(attempt)
+    }
+
+    /// The attempt of which an operator may say what became of it: one of which nobody knows. A step that is parked although
+    /// nothing became of it may be given up for its alternative, too.
+    fn resolvable(&self, index: StepIndex, resolution: &Resolution) -> Option<u32> {
+        let gives_up = matches!(resolution, Resolution::Refused(_))
+            && self.definition.step(index).alternative.is_some()
+            && self.is_parked_on(index);
+        match self.steps[index.0].action {
+            StepState::Attempting {
+                attempt,
+                effect_may_exist,
+                ..
+            } if effect_may_exist || gives_up => Some(attempt),
+            StepState::Failed {
+                attempt,
+                effect_may_exist: true,
+            } => Some(attempt),
+            _ => None,
+        }
+    }
+
+    /// What was refused and is done in another way is over.
+    fn check_not_diverted(
+        &self,
+        record: &Record,
+        index: StepIndex,
+    ) -> Result<(), IllegalTransition> {
+        let node = self.definition.step(index);
+        match node.alternative {
+            Some(alternative) if self.is_diverted(index) => Err(illegal(
+                record,
+                &format!(
+                    "`{}` was refused and is over: `{}` is done in its place",
+                    node.name,
+                    self.definition.step(alternative).name
+                ),
+            )),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn skip(
@@ -142,6 +188,16 @@ impl WorkflowState {
             return Err(illegal(
                 record,
                 "it is going back: there is nothing to skip, resolve the compensation instead",
+            ));
+        }
+        self.check_not_diverted(record, index)?;
+        if let Some(first) = self.definition.step(index).instead_of
+            && !self.is_diverted(first)
+        {
+            let first = &self.definition.step(first).name;
+            return Err(illegal(
+                record,
+                &format!("`{step}` is done only when `{first}` is refused, which it is not"),
             ));
         }
         let attempt = match self.steps[index.0].action {
@@ -215,9 +271,12 @@ impl WorkflowState {
     }
 
     /// Steps from which there is no way back and that were refused, be it one or several: the operator has seen to it that
-    /// they may be tried again.
+    /// they may be tried again. Not those in whose place something else is done.
     pub(super) fn reopen_refused(&mut self, record: &Record) {
-        for progress in &mut self.steps {
+        for (node, progress) in self.definition.steps().iter().zip(&mut self.steps) {
+            if node.alternative.is_some() {
+                continue;
+            }
             if let StepState::Failed {
                 attempt,
                 effect_may_exist,

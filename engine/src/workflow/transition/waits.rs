@@ -3,6 +3,7 @@
 use super::{IllegalTransition, SIGNALS_MAX, illegal};
 use crate::definition::{StepIndex, StepKind};
 use crate::payload::Payload;
+use crate::planted;
 use crate::runtime::Timestamp;
 use crate::workflow::event::{Record, Refusal, Signal};
 use crate::workflow::state::{Phase, StepState, WorkflowState};
@@ -47,7 +48,7 @@ impl WorkflowState {
                 &format!("it has taken {SIGNALS_MAX} signals, which is the limit"),
             ));
         }
-        if !self.signal_ids.insert(signal.id.clone()) {
+        if !self.signal_ids.insert(signal.id.clone()) && !planted::is_on("signal-counts-twice") {
             return Err(illegal(
                 record,
                 &format!("signal `{}` was received already", signal.id),
@@ -68,7 +69,8 @@ impl WorkflowState {
 
     pub(super) fn deadline_passed(&mut self, record: &Record) -> Result<(), IllegalTransition> {
         let due = self.deadline.is_some_and(|deadline| deadline <= record.at);
-        if !due || self.phase != Phase::Running || self.past_pivot() {
+        let too_late = self.past_pivot() && !planted::is_on("turned-back-past-the-pivot");
+        if !due || self.phase != Phase::Running || too_late {
             return Err(illegal(
                 record,
                 "its deadline has not come, or does not count any more",

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use engine::outbox::{BusError, EventBus};
+use engine::outbox::{BusError, EventBus, Refused};
 use engine::store::StoredEvent;
 
 use super::super::dice::Dice;
@@ -53,7 +53,10 @@ impl FlakyBus {
 
 #[async_trait]
 impl EventBus for FlakyBus {
-    async fn publish(&self, events: &[StoredEvent]) -> Result<(), BusError> {
+    async fn publish<'events>(
+        &self,
+        events: &'events [StoredEvent],
+    ) -> Result<Vec<Refused<'events>>, BusError> {
         tokio::time::sleep(Duration::from_millis(self.dice.roll("bus time", 4))).await;
         let fails = self
             .dice
@@ -76,6 +79,6 @@ impl EventBus for FlakyBus {
         if fails {
             return Err(BusError::Unacknowledged("set by the test".into()));
         }
-        Ok(())
+        Ok(Vec::new())
     }
 }

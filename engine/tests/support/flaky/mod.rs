@@ -79,6 +79,8 @@ struct Shared {
     poisoned: Vec<(Option<WorkflowId>, &'static str)>,
     /// The steps whose rows it refuses.
     refused_steps: Vec<&'static str>,
+    /// How often each kind of statement was made, but for commits.
+    asked: HashMap<&'static str, usize>,
 }
 
 /// The database.
@@ -133,6 +135,12 @@ impl FlakyStore {
             .entry(doing)
             .or_default()
             .extend(next);
+    }
+
+    /// How often a statement of this kind, such as `finding a workflow`, was made.
+    pub fn asked(&self, doing: &str) -> usize {
+        let shared = self.shared.lock().unwrap();
+        shared.asked.get(doing).copied().unwrap_or(0)
     }
 
     fn take_next(&self, doing: &str) -> Option<Next> {
@@ -197,6 +205,7 @@ impl FlakyStore {
 
     /// Any statement but a commit: takes its time, and may fail.
     async fn ready(&self, doing: &'static str) -> Result<(), StoreError> {
+        *self.shared.lock().unwrap().asked.entry(doing).or_default() += 1;
         self.take_time(doing).await;
         let next = self.take_next(doing);
         if let Some(Next::Slow(wait)) = next {

@@ -1,0 +1,323 @@
+//! A start that is refused before anything is durable: it asks the store for an earlier life of itself where it has something to
+//! undo, and only there.
+
+use std::sync::Arc;
+
+use engine::definition::{
+    Action, Attempt, Compensable, Definition, Durability, Outcome, Policy, Saga, StepIndex,
+};
+use engine::workflow::{Earlier, Refusal};
+use engine::{Engine, NodeName, Parts, Payload, Settings, Start, StartError, Started};
+
+use crate::support::dice::Dice;
+use crate::support::flaky::{FlakyStore, Next, Trouble};
+use crate::support::{Harness, Script, Scripted, World};
+
+const FINDING: &str = "finding a workflow";
+
+/// What the workflow is given: what its steps say about their effect.
+const WITHOUT_EFFECT: u32 = 0;
+const WITH_EFFECT: u32 = 1;
+const PANICS: u32 = 2;
+
+/// A step that says whether it has an effect with its input.
+struct Telling(Scripted);
+
+impl Action for Telling {
+    type Input = u32;
+    type Output = u32;
+
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn policy(&self) -> Policy {
+        self.0.policy()
+    }
+
+    async fn act(&self, attempt: &Attempt, input: u32) -> Outcome<u32> {
+        self.0.act(attempt, input).await
+    }
+}
+
+impl Compensable for Telling {
+    async fn compensate(&self, attempt: &Attempt, input: u32, output: Option<u32>) -> Outcome<()> {
+        self.0.compensate(attempt, input, output).await
+    }
+
+    fn has_effect(&self, input: &u32) -> bool {
+        assert_ne!(*input, PANICS, "it does not know");
+        *input == WITH_EFFECT
+    }
+}
+
+/// Says no, and that there is no earlier one.
+struct AllKnowing;
+
+impl Action for AllKnowing {
+    type Input = u32;
+    type Output = u32;
+
+    fn name(&self) -> &'static str {
+        "last"
+    }
+
+    fn policy(&self) -> Policy {
+        replayable()
+    }
+
+    async fn act(&self, _: &Attempt, _: u32) -> Outcome<u32> {
+        Outcome::Refused(Refusal {
+            earlier: Earlier::RuledOut,
+            ..Refusal::new("sold-out", "nobody ever had anything under this key")
+        })
+    }
+}
+
+/// Says no to a repeat, and that this may be about the first.
+struct Knowing(World);
+
+impl Action for Knowing {
+    type Input = u32;
+    type Output = u32;
+
+    fn name(&self) -> &'static str {
+        "last"
+    }
+
+    fn policy(&self) -> Policy {
+        replayable()
+    }
+
+    async fn act(&self, _: &Attempt, _: u32) -> Outcome<u32> {
+        if self.0.log().iter().filter(|entry| *entry == "tell").count() == 1 {
+            return Outcome::done(1);
+        }
+        Outcome::Refused(Refusal {
+            earlier: Earlier::Possible,
+            ..Refusal::new("known", "the key was used")
+        })
+    }
+}
+
+fn replayable() -> Policy {
+    Policy {
+        durability: Durability::Replayable,
+        ..Policy::default()
+    }
+}
+
+fn step(world: &World, name: &'static str) -> Scripted {
+    Scripted {
+        name,
+        world: world.clone(),
+        durability: Durability::Replayable,
+    }
+}
+
+/// These compensable steps, one after the other, of which `tell` says whether it has an effect; then `last`, which is final.
+fn saga(
+    world: &World,
+    names: &[&'static str],
+    last: impl Action<Input = u32, Output = u32>,
+) -> Arc<Definition> {
+    let mut saga = Saga::<u32>::new("telling", 1);
+    let input = saga.input();
+    let mut before = None;
+    for name in names {
+        let step = step(world, name);
+        let done = match *name {
+            "tell" => saga.compensable(Telling(step), &input),
+            _ => saga.compensable(step, &input),
+        };
+        if let Some(before) = before.replace(done.clone()) {
+            saga.order(&before, &done);
+        }
+    }
+    let last = saga.without_compensation(last, &input, "it is a test");
+    if let Some(before) = before {
+        saga.order(&before, &last);
+    }
+    Arc::new(saga.finish(&last).unwrap())
+}
+
+/// A store that counts, under a harness.
+struct Place {
+    harness: Harness,
+    store: FlakyStore,
+}
+
+impl Place {
+    fn new(names: &[&'static str]) -> Self {
+        let mut harness = Harness::new(Durability::Replayable);
+        harness.definition = saga(&harness.world, names, step(&harness.world, "last"));
+        let store = FlakyStore::new(harness.store.clone(), &Dice::new(1), Trouble::default());
+        Self { harness, store }
+    }
+
+    /// A process, with no memory of earlier ones.
+    async fn open(&self) -> Engine {
+        Engine::open(Parts {
+            runtime: self.harness.runtime.clone(),
+            store: Arc::new(self.store.clone()),
+            bus: self.harness.bus.clone(),
+            definitions: vec![self.harness.definition.clone()],
+            settings: Settings {
+                node: NodeName("test".into()),
+                ..Settings::default()
+            },
+        })
+        .await
+        .unwrap()
+    }
+
+    async fn start(&self, engine: &Engine, input: u32) -> Result<Started, StartError> {
+        let start = Start {
+            input: Payload::of(&input).unwrap(),
+            ..self.harness.start("k")
+        };
+        engine.start(start).await
+    }
+
+    fn asked(&self) -> usize {
+        self.store.asked(FINDING)
+    }
+}
+
+fn is_refused(started: &Result<Started, StartError>) -> bool {
+    matches!(started, Err(StartError::Refused(refusal)) if refusal.code == "sold-out")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_start_with_nothing_to_undo_asks_the_store_nothing() {
+    for (input, asks) in [(WITHOUT_EFFECT, 0), (WITH_EFFECT, 1)] {
+        let place = Place::new(&["tell"]);
+        place
+            .harness
+            .world
+            .script("last", [Script::Refuse("sold-out")]);
+        let engine = place.open().await;
+        let before = place.asked();
+        let refused = place.start(&engine, input).await;
+        assert!(is_refused(&refused), "{refused:?}");
+        assert_eq!(place.asked() - before, asks, "with input {input}");
+        // It is undone all the same: the step itself knows that there is nothing.
+        assert_eq!(place.harness.world.log(), ["tell", "last", "undo tell"]);
+        assert_eq!(place.harness.store.workflows(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_is_undone_unasked_when_the_refusal_rules_out_an_earlier_one() {
+    let mut place = Place::new(&[]);
+    let world = place.harness.world.clone();
+    place.harness.definition = saga(&world, &["hold"], AllKnowing);
+    let engine = place.open().await;
+    let before = place.asked();
+    let refused = place.start(&engine, WITH_EFFECT).await;
+    assert!(is_refused(&refused), "{refused:?}");
+    assert_eq!(place.asked(), before);
+    assert_eq!(world.log(), ["hold", "undo hold"]);
+    assert_eq!(place.harness.store.workflows(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_cannot_go_on_and_has_nothing_to_undo_asks_the_store_nothing_either() {
+    let place = Place::new(&["tell"]);
+    place.harness.world.script("last", [Script::Retry]);
+    let engine = place.open().await;
+    let before = place.asked();
+    let unavailable = place.start(&engine, WITHOUT_EFFECT).await;
+    assert!(
+        matches!(unavailable, Err(StartError::Unavailable(_))),
+        "{unavailable:?}"
+    );
+    assert_eq!(place.asked(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_start_with_nothing_to_undo_is_told_so_also_while_the_store_does_not_answer() {
+    for (input, told) in [(WITHOUT_EFFECT, true), (WITH_EFFECT, false)] {
+        let place = Place::new(&["tell"]);
+        place
+            .harness
+            .world
+            .script("last", [Script::Refuse("sold-out")]);
+        let engine = place.open().await;
+        place.store.next(FINDING, [Next::Fails]);
+        let refused = place.start(&engine, input).await;
+        assert_eq!(
+            is_refused(&refused),
+            told,
+            "with input {input}: {refused:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_an_effect_is_not_undone_unasked_beside_what_has_none() {
+    for names in [["tell", "hold"], ["hold", "tell"]] {
+        let place = Place::new(&names);
+        let first = place.open().await;
+        let first = place.start(&first, WITHOUT_EFFECT).await.unwrap().view().id;
+        // The next life has no memory of the key, begins under the same keys, and is told no.
+        let next = place.open().await;
+        place
+            .harness
+            .world
+            .script("last", [Script::Refuse("sold-out")]);
+        let before = place.asked();
+        let again = place.start(&next, WITHOUT_EFFECT).await;
+        assert!(
+            matches!(&again, Ok(Started::Existing(view)) if view.id == first),
+            "{names:?}: {again:?}"
+        );
+        assert!(place.asked() > before);
+        let log = place.harness.world.log();
+        assert!(
+            !log.contains(&"undo hold".to_owned()),
+            "{names:?}: it is the first one's: {log:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeat_with_nothing_to_undo_finds_its_workflow_when_the_refusal_says_that_it_may_be_there()
+ {
+    let mut place = Place::new(&[]);
+    let world = place.harness.world.clone();
+    place.harness.definition = saga(&world, &["tell"], Knowing(world.clone()));
+    let first = place.open().await;
+    let first = place.start(&first, WITHOUT_EFFECT).await.unwrap().view().id;
+    let next = place.open().await;
+    let again = place.start(&next, WITHOUT_EFFECT).await;
+    assert!(
+        matches!(&again, Ok(Started::Existing(view)) if view.id == first),
+        "{again:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_panics_when_it_is_asked_about_its_effect_counts_as_one_that_has_one() {
+    let place = Place::new(&["tell"]);
+    place
+        .harness
+        .world
+        .script("last", [Script::Refuse("sold-out")]);
+    let engine = place.open().await;
+    let before = place.asked();
+    let refused = place.start(&engine, PANICS).await;
+    assert!(is_refused(&refused), "{refused:?}");
+    assert_eq!(place.asked() - before, 1);
+    assert_eq!(engine.counters().in_flight, 0);
+}
+
+#[test]
+fn an_input_that_cannot_be_read_counts_as_one_with_an_effect() {
+    let world = World::default();
+    let saga = saga(&world, &["tell"], step(&world, "last"));
+    let tell = &saga.step(StepIndex(0)).step;
+    assert!(!tell.has_effect(&[Payload::of(&WITHOUT_EFFECT).unwrap()]));
+    assert!(tell.has_effect(&[Payload::of(&WITH_EFFECT).unwrap()]));
+    assert!(tell.has_effect(&[Payload::of(&"none").unwrap()]));
+}

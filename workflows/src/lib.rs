@@ -5,6 +5,9 @@
 pub mod domain;
 pub mod ports;
 
+pub mod campaign;
+pub mod ledger;
+pub mod opening;
 pub mod purchase;
 pub mod reconcile;
 

@@ -1,6 +1,7 @@
 //! The shop's tables, as the steps, the catalogue, the rebuild and the checks name them; `migrations/*/0002_shop.sql`
 //! creates them.
 
+use engine::planted;
 use engine::store::{self, Migration, Table};
 
 /// The schema: the engine's migrations and the shop's.
@@ -10,13 +11,18 @@ pub fn migrations() -> Vec<Migration> {
     migrations.push(Migration {
         version: 2,
         name: "shop",
-        mysql: include_str!("../../migrations/mysql/0002_shop.sql"),
-        sqlite: include_str!("../../migrations/sqlite/0002_shop.sql"),
+        mysql: unguarded(include_str!("../../migrations/mysql/0002_shop.sql")),
+        sqlite: unguarded(include_str!("../../migrations/sqlite/0002_shop.sql")),
     });
     migrations
 }
 
-/// What is sold, and when: never changed once it is written.
+/// The schema as it is, but where the defect is planted.
+fn unguarded(schema: &'static str) -> &'static str {
+    planted::edited(schema, "stock-not-guarded", " AND sold + held <= total", "")
+}
+
+/// What is sold, and when. What was seeded stays, but for the schedule, whose every change takes the next revision.
 pub static SALES: Table = Table {
     name: "sales",
     key: &["sale"],
@@ -26,14 +32,21 @@ pub static SALES: Table = Table {
         "opens_us",
         "closes_us",
         "per_buyer_limit",
+        "hold_seconds",
+        "revision",
+        "cancelled",
+        "opened_us",
+        "closed_us",
+        "seeded_opens_us",
+        "seeded_closes_us",
     ],
 };
 
-/// The products of sales: never changed once they are written.
+/// The products of sales: never changed once they are written, but for their recall.
 pub static PRODUCTS: Table = Table {
     name: "products",
     key: &["sale", "product"],
-    columns: &["name", "unit_price"],
+    columns: &["name", "unit_price", "pooled", "recalled"],
 };
 
 /// The counters of products. A CHECK keeps `held` and `sold` from passing `total`: the guard that does not trust the gate.
@@ -54,6 +67,10 @@ pub static CAMPAIGNS: Table = Table {
         "discount_kind",
         "discount_value",
         "minimum_price",
+        "valid_from_us",
+        "valid_until_us",
+        "claims_from_us",
+        "in_purchase",
         "issued",
     ],
 };
@@ -62,7 +79,14 @@ pub static CAMPAIGNS: Table = Table {
 pub static COUPONS: Table = Table {
     name: "coupons",
     key: &["campaign", "buyer"],
-    columns: &["workflow_id", "used"],
+    columns: &["claimed_by", "purchase_id", "state", "claimed_us"],
+};
+
+/// A coupon in one of its states: a change is refused when it is in another.
+pub static COUPON_STATES: Table = Table {
+    name: "coupons",
+    key: &["campaign", "buyer", "state"],
+    columns: &["claimed_by", "purchase_id", "claimed_us"],
 };
 
 /// The units that open purchases hold.
@@ -70,6 +94,61 @@ pub static HOLDS: Table = Table {
     name: "holds",
     key: &["sale", "workflow_id", "product"],
     columns: &["buyer", "quantity"],
+};
+
+/// A sale as of one revision of its schedule: a change is refused when the schedule was changed meanwhile.
+pub static SCHEDULES: Table = Table {
+    name: "sales",
+    key: &["sale", "revision"],
+    columns: &[
+        "opens_us",
+        "closes_us",
+        "cancelled",
+        "opened_us",
+        "closed_us",
+    ],
+};
+
+/// The purchases of each buyer.
+pub static PURCHASES: Table = Table {
+    name: "purchases",
+    key: &["buyer", "created_us", "workflow_id"],
+    columns: &[],
+};
+
+/// The pools of serial numbers.
+pub static SERIALS: Table = Table {
+    name: "serials",
+    key: &["sale", "serial"],
+    columns: &["product"],
+};
+
+/// What was taken from the pools.
+pub static SERIAL_CLAIMS: Table = Table {
+    name: "serial_claims",
+    key: &["sale", "serial"],
+    columns: &["product", "workflow_id", "line_number", "unit"],
+};
+
+/// The same by the purchase that took them: nothing of another one is given back.
+pub static SERIALS_OF_PURCHASES: Table = Table {
+    name: "serial_claims",
+    key: &["sale", "serial", "workflow_id"],
+    columns: &[],
+};
+
+/// The families of refresh tokens.
+pub static TOKEN_FAMILIES: Table = Table {
+    name: "token_families",
+    key: &["family"],
+    columns: &["generation", "subject", "revoked", "expires_us"],
+};
+
+/// A family as of the token that is good now: a change is refused when another token has become the good one meanwhile.
+pub static GOOD_TOKENS: Table = Table {
+    name: "token_families",
+    key: &["family", "generation"],
+    columns: &["revoked", "expires_us"],
 };
 
 /// Issued goods, one row a unit.

@@ -3,5 +3,7 @@
 pub mod catalogue;
 pub mod embedded;
 pub mod gateway_client;
+pub mod gateway_ledger;
 pub mod redis;
 pub mod scripts;
+pub mod serials;

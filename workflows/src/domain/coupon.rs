@@ -1,11 +1,12 @@
 //! What a coupon is worth: an amount or a rate, from a minimum price on.
 
+use engine::Timestamp;
 use serde::Serialize;
 
 use super::ids::CampaignId;
 
 /// A coupon campaign of a sale: so many coupons, one a buyer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Campaign {
     /// Its name in URLs and keys, unique over all sales.
     pub campaign: CampaignId,
@@ -17,6 +18,22 @@ pub struct Campaign {
     pub discount: Discount,
     /// A purchase below this many minor units gets no discount.
     pub minimum_price: u64,
+    /// When its coupons can be used, as far as that is narrower than the sale's own opening hours.
+    pub validity: Validity,
+    /// From this instant on its coupons can be claimed ahead of the sale, until they can't be used any more; absent when they are
+    /// only claimed within a purchase.
+    pub claims_from: Option<Timestamp>,
+    /// A purchase of a buyer who holds no coupon of it claims one.
+    pub claim_in_purchase: bool,
+}
+
+/// When a coupon can be used: looked at once, when a purchase takes it, and never after the payment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Validity {
+    /// From this instant on; absent: from the sale's opening.
+    pub from: Option<Timestamp>,
+    /// Until this instant, which is no longer part of it; absent: until the sale's closing.
+    pub until: Option<Timestamp>,
 }
 
 /// What a coupon takes off the price.

@@ -4,6 +4,7 @@
 pub mod ids;
 pub mod money;
 
+pub mod address;
 pub mod coupon;
 pub mod goods;
 pub mod sale;

@@ -1,4 +1,7 @@
-//! A sale as buyers see it: what is sold, when, and how much of it one buyer may have. It never changes once it is seeded.
+//! A sale as buyers see it: what is sold, when, and how much of it one buyer may have. Once it is
+//! seeded, only its schedule and its recalls change.
+
+use std::time::Duration;
 
 use engine::Timestamp;
 
@@ -23,6 +26,12 @@ pub struct Sale {
     pub opens_at: Timestamp,
     /// From this instant on no more.
     pub closes_at: Timestamp,
+    /// The number of its schedule, from 1: each change of `opens_at`, `closes_at` or `is_cancelled` takes the next one.
+    pub revision: u32,
+    /// It does not open any more: nothing can be held, what is held goes on.
+    pub is_cancelled: bool,
+    /// How long units are held for a buyer who has to authorise the payment.
+    pub hold_for: Duration,
     /// Units that one buyer may hold and have bought together.
     pub per_buyer_limit: u32,
     /// What is sold, ordered by [`Product::product`].
@@ -42,6 +51,19 @@ pub struct Product {
     pub unit_price: u64,
     /// Units that the sale started with.
     pub stock: u32,
+    /// Where its goods get their serial numbers from.
+    pub serials: SerialSource,
+    /// No more goods of it are issued: what is paid for is refunded.
+    pub is_recalled: bool,
+}
+
+/// Where the serial numbers of a product's goods come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SerialSource {
+    /// Computed from the purchase.
+    Generated,
+    /// Taken from a pool that an operator filled: each once, in no particular order.
+    Pool,
 }
 
 impl Sale {

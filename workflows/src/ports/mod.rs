@@ -3,3 +3,5 @@
 pub mod catalogue;
 pub mod payment_gateway;
 pub mod reservations;
+pub mod serials;
+pub mod webhook;

@@ -15,12 +15,14 @@ use async_trait::async_trait;
 use crate::domain::ids::SaleId;
 
 pub use reply::{
-    CampaignCounts, ClaimRefusal, ClaimReply, ConfirmReply, ReleaseReply, ReserveRefusal,
-    ReserveReply, SaleCounts, StockCounts,
+    CampaignCounts, ClaimRefusal, ClaimReply, ConfirmReply, ExtendReply, OperationPage,
+    OperationState, ReleaseReply, ReserveRefusal, ReserveReply, SaleCounts, ScheduleReply,
+    StockCounts, StoredOperation,
 };
 pub use request::{
-    BadLines, BadOperationKey, ClaimRequest, ConfirmRequest, LINES_MAX, Line, Lines,
-    OPERATION_KEY_BYTES_MAX, OperationKey, ReleaseRequest, ReserveRequest,
+    BadLines, BadOperationKey, ClaimPurpose, ClaimRequest, ConfirmRequest, ExtendRequest,
+    HoldState, LINES_MAX, Line, Lines, OPERATION_KEY_BYTES_MAX, OperationKey, ReleaseRequest,
+    ReserveRequest, ScheduleRequest,
 };
 pub use snapshot::{
     CampaignSnapshot, ClaimSnapshot, ClaimState, HoldSnapshot, ProductSnapshot, SaleSnapshot,
@@ -42,13 +44,18 @@ pub trait Reservations: Send + Sync {
     /// Holds the units of all lines, or of none.
     async fn reserve(&self, request: &ReserveRequest) -> Result<ReserveReply, ReservationError>;
 
+    /// Moves a hold from held to paying, right before the charge.
+    async fn extend(&self, request: &ExtendRequest) -> Result<ExtendReply, ReservationError>;
+
     /// Turns a hold into a sale, and its coupon into a used one.
     async fn confirm(&self, request: &ConfirmRequest) -> Result<ConfirmReply, ReservationError>;
 
     /// Gives a hold back. What was never held gets a tombstone: a late [`reserve`](Self::reserve) of it is refused.
     async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseReply, ReservationError>;
 
-    /// Gives a coupon back, exactly as it was taken; with a tombstone as [`release`](Self::release).
+    /// Gives a coupon back, exactly as it was taken; with a tombstone as [`release`](Self::release). A coupon that was claimed
+    /// ahead goes back to that claim, and from there to the campaign. A claim ahead that a purchase has taken over is not given
+    /// back ([`ReservationError::Misuse`]); when it is to be forgotten, its coupon goes back to the campaign with the purchase.
     async fn release_claim(
         &self,
         request: &ReleaseRequest,
@@ -61,6 +68,17 @@ pub trait Reservations: Send + Sync {
 
     /// Forgets a sale, so that every call for it is [`ReservationError::Unavailable`] until it is rebuilt.
     async fn close_gate(&self, sale: &SaleId) -> Result<(), ReservationError>;
+
+    /// Opens or closes a sale at other times, or cancels it.
+    async fn schedule(&self, request: &ScheduleRequest) -> Result<ScheduleReply, ReservationError>;
+
+    /// The operations of a sale after `cursor`, about `limit` of them (1 to 5,000): what the reconciler compares.
+    async fn operations(
+        &self,
+        sale: &SaleId,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<OperationPage, ReservationError>;
 
     /// The counters of a sale, or `None` when its gate is closed.
     async fn counts(&self, sale: &SaleId) -> Result<Option<SaleCounts>, ReservationError>;
@@ -104,10 +122,21 @@ pub enum ReservationError {
     Misuse(String),
 }
 
+/// An answer that no script gives: the cause of a [`ReservationError::MaybeSent`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an answer that is not understood: {0}")]
+pub struct NotUnderstood(pub String);
+
 impl ReservationError {
     /// Whether the call may have had an effect in spite of the error.
     #[must_use]
     pub const fn may_have_taken_effect(&self) -> bool {
         matches!(self, Self::MaybeSent(_))
+    }
+
+    /// Whether there is an answer, and it can't be read: what is stored was changed past the scripts.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self, Self::MaybeSent(cause) if cause.is::<NotUnderstood>())
     }
 }

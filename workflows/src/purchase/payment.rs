@@ -1,22 +1,29 @@
-//! Step `payment`, the pivot: captures the purchase's total once. Unknown is never taken for no: it is asked about, by order,
-//! until it is resolved, or waits for an operator.
+//! Step `payment`, the pivot of both sagas: captures the purchase's total once, with the token that the buyer stored or the
+//! authorisation that the buyer gave. Unknown is never taken for no: it is asked about, by order, until it is resolved, or waits
+//! for an operator.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use engine::definition::{Action, Attempt, Durability, Outcome, Policy, Probed, RetryPolicy};
+use engine::definition::{Action, Attempt, Outcome, Policy, Probed};
+use engine::planted;
 use engine::workflow::{Refusal, StepError};
 use serde::{Deserialize, Serialize};
 
-use super::{PaymentMeans, PurchaseRequest};
+use super::gateway::{self, Call, Class, order_id};
+use super::{Chargeable, PaymentMeans, Ports, PurchaseRequest};
 use crate::domain::money::Money;
 use crate::ports::payment_gateway::{
-    Approval, ApproveRequest, Decline, GatewayError, PaymentGateway, PaymentId, PaymentRecord,
-    PaymentStatus,
+    Approval, ApproveRequest, PaymentGateway, PaymentId, PaymentRecord, PaymentStatus, PaymentToken,
 };
 
-/// The step.
+/// The step of a purchase with stored means of payment.
 pub struct Payment {
+    /// The gateway.
+    pub gateway: Arc<dyn PaymentGateway>,
+}
+
+/// The step of a purchase that the buyer authorised at the gateway.
+pub struct AuthorisedPayment {
     /// The gateway.
     pub gateway: Arc<dyn PaymentGateway>,
 }
@@ -31,8 +38,22 @@ pub struct Paid {
 }
 
 impl Payment {
-    /// The step's name.
+    /// The step's name, in both sagas.
     pub const NAME: &'static str = "payment";
+
+    pub(super) fn new(ports: &Ports) -> Self {
+        Self {
+            gateway: Arc::clone(&ports.gateway),
+        }
+    }
+}
+
+impl AuthorisedPayment {
+    pub(super) fn new(ports: &Ports) -> Self {
+        Self {
+            gateway: Arc::clone(&ports.gateway),
+        }
+    }
 }
 
 impl Action for Payment {
@@ -43,71 +64,119 @@ impl Action for Payment {
         Self::NAME
     }
 
-    /// Longer than the client's own limit of 10 s, so that the client's verdict is heard; ten attempts are about 40 s.
     fn policy(&self) -> Policy {
-        Policy {
-            attempt_timeout: Duration::from_secs(15),
-            retry: RetryPolicy {
-                first_delay: Duration::from_millis(200),
-                delay_max: Duration::from_secs(10),
-                attempts_max: 10,
-                elapsed_max: None,
-            },
-            port: Some("payment-gateway"),
-            durability: Durability::Barrier,
-        }
+        gateway::policy()
     }
 
     async fn act(&self, attempt: &Attempt, request: PurchaseRequest) -> Outcome<Paid> {
         if request.total.amount == 0 {
             return Outcome::done(nothing_to_pay(&request));
         }
-        let PaymentMeans::Stored { token } = &request.payment;
-        let approve = ApproveRequest {
-            order_id: order_id(attempt),
-            idempotency_key: attempt.key(),
-            amount: request.total,
-            payment_token: token.clone(),
-        };
-        match self.gateway.approve(&approve).await {
-            Ok(Approval::Approved(record)) => match paid(&record, attempt, &request) {
-                Ok(paid) => Outcome::done(paid),
-                Err(error) => Outcome::Unknown(error),
-            },
-            Ok(Approval::Declined { code, message }) => {
-                Outcome::Refused(declined(&Decline { code, message }))
+        match &request.payment {
+            PaymentMeans::Stored { token } => {
+                capture(self.gateway.as_ref(), attempt, &request, token.clone()).await
             }
-            Err(error) => failed(attempt, &error),
+            PaymentMeans::Redirect => Outcome::refused(
+                "payment-not-authorised",
+                "The payment was not authorised; you were not charged.",
+            ),
         }
     }
 
     async fn probe(&self, attempt: &Attempt, request: PurchaseRequest) -> Probed<Paid> {
-        if request.total.amount == 0 {
-            return Probed::Done {
-                output: nothing_to_pay(&request),
-                changes: Vec::new(),
-            };
-        }
-        match self.gateway.inquire(&order_id(attempt)).await {
-            Ok(Some(record)) if record.status == PaymentStatus::Declined => {
-                Probed::Refused(declined_record(&record))
-            }
-            Ok(Some(record)) => match paid(&record, attempt, &request) {
-                Ok(paid) => Probed::Done {
-                    output: paid,
-                    changes: Vec::new(),
-                },
-                Err(error) => Probed::Unknown(error),
-            },
-            Ok(None) => Probed::NoEffect,
-            Err(error) => Probed::Unknown(StepError::caused_by("payment-inquiry-failed", &error)),
-        }
+        look_up(self.gateway.as_ref(), attempt, &request).await
+    }
+
+    fn is_answer(&self, error: &StepError) -> bool {
+        gateway::is_answer(error)
     }
 }
 
-/// The gateway's name of the purchase: the workflow's id.
-fn order_id(attempt: &Attempt) -> String {
-    attempt.workflow.to_string()
+impl Action for AuthorisedPayment {
+    type Input = (PurchaseRequest, Chargeable);
+    type Output = Paid;
+
+    fn name(&self) -> &str {
+        Payment::NAME
+    }
+
+    fn policy(&self) -> Policy {
+        gateway::policy()
+    }
+
+    async fn act(
+        &self,
+        attempt: &Attempt,
+        (request, charge): (PurchaseRequest, Chargeable),
+    ) -> Outcome<Paid> {
+        capture(self.gateway.as_ref(), attempt, &request, charge.token).await
+    }
+
+    async fn probe(
+        &self,
+        attempt: &Attempt,
+        (request, _): (PurchaseRequest, Chargeable),
+    ) -> Probed<Paid> {
+        look_up(self.gateway.as_ref(), attempt, &request).await
+    }
+
+    fn is_answer(&self, error: &StepError) -> bool {
+        gateway::is_answer(error)
+    }
+}
+
+/// Every attempt has the step's key: the gateway captures once, whatever is repeated.
+async fn capture(
+    payments: &dyn PaymentGateway,
+    attempt: &Attempt,
+    request: &PurchaseRequest,
+    payment_token: PaymentToken,
+) -> Outcome<Paid> {
+    let approve = ApproveRequest {
+        order_id: order_id(attempt),
+        idempotency_key: if planted::is_on("charged-under-another-key") {
+            format!("{}/{}", attempt.key(), attempt.number)
+        } else {
+            attempt.key()
+        },
+        amount: request.total,
+        payment_token,
+    };
+    match payments.approve(&approve).await {
+        Ok(Approval::Approved(record)) => match paid(&record, attempt, request) {
+            Ok(paid) => Outcome::done(paid),
+            Err(error) => Outcome::Unknown(error),
+        },
+        Ok(Approval::Declined { message, .. }) => Outcome::Refused(declined(&message)),
+        Err(error) => Call::Approve.failed(attempt, &error),
+    }
+}
+
+async fn look_up(
+    payments: &dyn PaymentGateway,
+    attempt: &Attempt,
+    request: &PurchaseRequest,
+) -> Probed<Paid> {
+    if request.total.amount == 0 {
+        return Probed::Done {
+            output: nothing_to_pay(request),
+            changes: Vec::new(),
+        };
+    }
+    match payments.inquire(&order_id(attempt)).await {
+        Ok(Some(record)) if record.status == PaymentStatus::Declined => {
+            Probed::Refused(declined_record(&record))
+        }
+        Ok(Some(record)) => match paid(&record, attempt, request) {
+            Ok(paid) => Probed::Done {
+                output: paid,
+                changes: Vec::new(),
+            },
+            Err(error) => Probed::Unknown(error),
+        },
+        Ok(None) => Probed::NoEffect,
+        Err(error) => Probed::Unknown(gateway::inquiry_failed(&error)),
+    }
 }
 
 fn nothing_to_pay(request: &PurchaseRequest) -> Paid {
@@ -125,10 +194,10 @@ fn paid(
 ) -> Result<Paid, StepError> {
     record
         .verify(&order_id(attempt), request.total)
-        .map_err(|error| StepError::caused_by("payment-mismatch", &error))?;
+        .map_err(|error| Class::PaymentMismatch.caused_by(&error))?;
     if record.status != PaymentStatus::Approved || record.rest() != request.total.amount {
         let message = format!("the payment was given back at the gateway: {record}");
-        return Err(StepError::new("payment-given-back", message));
+        return Err(Class::PaymentGivenBack.because(message));
     }
     Ok(Paid {
         payment: Some(record.payment_id.clone()),
@@ -136,47 +205,18 @@ fn paid(
     })
 }
 
-/// What a failed approval means. What is not known to have had no effect is unknown.
-fn failed(attempt: &Attempt, error: &GatewayError) -> Outcome<Paid> {
-    let caused_by = |class: &str| StepError::caused_by(class, error);
-    match error {
-        GatewayError::NotSent(_) => Outcome::retry(caused_by("gateway-unreachable")),
-        GatewayError::Busy { retry_after } => Outcome::Retry {
-            error: caused_by("gateway-busy"),
-            after: *retry_after,
-        },
-        GatewayError::InProgress => Outcome::Unknown(caused_by("payment-in-progress")),
-        GatewayError::MaybeSent(_) => Outcome::Unknown(caused_by("gateway-unanswered")),
-        GatewayError::Conflict { .. } => Outcome::Unknown(caused_by("payment-conflict")),
-        GatewayError::Mismatch { .. } => Outcome::Unknown(caused_by("payment-mismatch")),
-        // This request had no effect. An earlier one may have had: then the rejection says nothing about the money.
-        GatewayError::Rejected { .. } if attempt.number > 1 => {
-            Outcome::Unknown(caused_by("payment-rejected"))
-        }
-        GatewayError::Rejected { .. } => Outcome::Refused(rejected(error)),
-    }
-}
-
-fn declined(decline: &Decline) -> Refusal {
+/// What a buyer is told whose payment the gateway does not make, with the gateway's own sentence.
+pub(super) fn declined(message: &str) -> Refusal {
     Refusal::new(
         "payment-declined",
-        format!("The payment was declined: {}", decline.message),
+        format!("The payment was declined: {message}"),
     )
 }
 
 fn declined_record(record: &PaymentRecord) -> Refusal {
-    let unexplained = || Decline {
-        code: "unexplained".to_owned(),
-        message: "the gateway gives no reason".to_owned(),
-    };
-    declined(&record.decline.clone().unwrap_or_else(unexplained))
-}
-
-/// Our mistake or the configuration's: the buyer is told no more than that, the log has the rest.
-fn rejected(error: &GatewayError) -> Refusal {
-    tracing::error!(error = %error, "the payment gateway refuses our requests");
-    Refusal::new(
-        "payment-rejected",
-        "The payment could not be made; you were not charged.",
-    )
+    let message = record
+        .decline
+        .as_ref()
+        .map_or("the gateway gives no reason", |decline| &decline.message);
+    declined(message)
 }

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::Number;
 
 use super::request::{PaymentMeans, PricedLine, PurchaseRequest};
+use crate::domain::address::{AddressForm, InvalidAddress};
 use crate::domain::coupon::Campaign;
 use crate::domain::ids::{BadSlug, BuyerId, CampaignId, ProductId};
 use crate::domain::money::Money;
@@ -24,6 +25,8 @@ pub struct Order {
     pub lines: Vec<OrderLine>,
     /// The name of the campaign whose coupon is to be used.
     pub campaign: Option<String>,
+    /// Where the goods are to go.
+    pub address: Option<AddressForm>,
     /// How it is to be paid.
     pub payment: PaymentMeans,
     /// The present instant.
@@ -102,6 +105,9 @@ pub enum QuoteError {
         /// What the lines cost, in minor units.
         price: u64,
     },
+    /// A field of the address is wrong.
+    #[error("{}", .0.problem)]
+    BadAddress(InvalidAddress),
 }
 
 impl QuoteError {
@@ -119,6 +125,7 @@ impl QuoteError {
                 format!("lines[{line}].quantity")
             }
             Self::UnknownCampaign | Self::BelowMinimumPrice { .. } => "campaign".to_owned(),
+            Self::BadAddress(invalid) => invalid.field.to_owned(),
         }
     }
 
@@ -134,11 +141,13 @@ impl QuoteError {
             Self::TooExpensive { .. } => "too-expensive",
             Self::UnknownCampaign => "unknown-campaign",
             Self::BelowMinimumPrice { .. } => "below-minimum-price",
+            Self::BadAddress(_) => "bad-address",
         }
     }
 }
 
-/// The purchase that `order` asks for, priced by `sale`.
+/// The purchase that `order` asks for, priced by `sale`. Whether the sale is open, and the coupon valid, is for the gate to say, by
+/// its own clock.
 pub fn quote(sale: &Sale, order: Order) -> Result<PurchaseRequest, QuoteError> {
     let lines = priced_lines(sale, &order.lines)?;
     let price = price_of(&lines)?;
@@ -150,6 +159,7 @@ pub fn quote(sale: &Sale, order: Order) -> Result<PurchaseRequest, QuoteError> {
         .map(|campaign| discount_of(campaign, price))
         .transpose()?
         .unwrap_or(0);
+    let address = order.address.as_ref().map(AddressForm::check).transpose();
     Ok(PurchaseRequest {
         buyer: order.buyer,
         sale: sale.sale.clone(),
@@ -157,7 +167,9 @@ pub fn quote(sale: &Sale, order: Order) -> Result<PurchaseRequest, QuoteError> {
         campaign: campaign.map(|campaign| campaign.campaign.clone()),
         discount,
         total: Money::new(price - discount, sale.currency),
+        address: address.map_err(QuoteError::BadAddress)?,
         payment: order.payment,
+        hold_until: order.accepted_at.after(sale.hold_for),
         accepted_at: order.accepted_at,
     })
 }

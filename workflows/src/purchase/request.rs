@@ -4,6 +4,7 @@
 use engine::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::address::Address;
 use crate::domain::ids::{BuyerId, CampaignId, ProductId, SaleId};
 use crate::domain::money::Money;
 use crate::ports::payment_gateway::PaymentToken;
@@ -24,10 +25,23 @@ pub struct PurchaseRequest {
     pub discount: u64,
     /// What is to be paid: the lines less the discount.
     pub total: Money,
+    /// Where the goods go; absent when nothing is shipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Address>,
     /// How it is paid.
     pub payment: PaymentMeans,
+    /// Until when the units are held for a buyer who has to authorise the payment.
+    pub hold_until: Timestamp,
     /// When the request was accepted.
     pub accepted_at: Timestamp,
+}
+
+impl PurchaseRequest {
+    /// The buyer has to authorise the payment at the gateway: there is something to pay, and no stored means of payment.
+    #[must_use]
+    pub const fn is_authorised_at_gateway(&self) -> bool {
+        matches!(self.payment, PaymentMeans::Redirect) && self.total.amount > 0
+    }
 }
 
 /// Some units of one product at the sale's price.
@@ -50,4 +64,6 @@ pub enum PaymentMeans {
         /// The token.
         token: PaymentToken,
     },
+    /// At the gateway, where the buyer authorises it.
+    Redirect,
 }

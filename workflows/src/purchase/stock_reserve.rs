@@ -1,18 +1,19 @@
 //! Step `stock-reserve`: holds the units of all lines, or of none, and gives them back.
 
 use engine::definition::{Action, Attempt, Compensable, Durability, Outcome, Policy, Probed};
+use engine::planted;
 use engine::store::change::ChangeKind;
 use engine::store::{Change, Key};
-use engine::workflow::Refusal;
+use engine::workflow::{Refusal, StepError};
 use serde::{Deserialize, Serialize};
 
 use super::gate::{self, Gate};
-use super::{PricedLine, PurchaseRequest};
+use super::{Ports, PricedLine, PurchaseRequest};
 use crate::domain::ids::ProductId;
 use crate::ports::reservations::{
-    BadLines, Line, Lines, ReleaseRequest, ReserveRefusal, ReserveReply, ReserveRequest,
+    BadLines, HoldState, Line, Lines, ReleaseRequest, ReserveRefusal, ReserveReply, ReserveRequest,
 };
-use crate::tables::{HOLDS, STOCK};
+use crate::tables::{HOLDS, PURCHASES, STOCK};
 
 /// The step.
 pub struct StockReserve {
@@ -31,6 +32,12 @@ impl StockReserve {
     /// The step's name.
     pub const NAME: &'static str = "stock-reserve";
 
+    pub(super) fn new(ports: &Ports) -> Self {
+        Self {
+            gate: ports.gate.clone(),
+        }
+    }
+
     async fn reserve(
         &self,
         attempt: &Attempt,
@@ -46,17 +53,18 @@ impl StockReserve {
             sale: request.sale.clone(),
             buyer: request.buyer.clone(),
             operation: gate::stock_operation(attempt.workflow),
+            epoch: attempt.epoch.0,
             lines,
-            remember_refusal,
+            hold: hold_state(request),
+            remember_refusal: remember_refusal && !planted::is_on("refusal-holds-for-one-copy"),
         };
         match self.gate.reservations.reserve(&reserve).await {
             Ok(ReserveReply::Held | ReserveReply::Sold) => {
                 Outcome::done_with(Hold { units }, held(attempt, request))
             }
-            Ok(ReserveReply::Refused {
-                reason,
-                buyer_holds,
-            }) => Outcome::Refused(refusal(&reason, buyer_holds)),
+            Ok(ReserveReply::Refused { reason, look_up }) => {
+                Outcome::Refused(refusal(&reason, look_up))
+            }
             Err(error) => self.gate.failed(&error),
         }
     }
@@ -81,6 +89,10 @@ impl Action for StockReserve {
     /// Asks by doing it again: a hold of an earlier attempt is found, and a refusal is remembered against a late copy of it.
     async fn probe(&self, attempt: &Attempt, request: PurchaseRequest) -> Probed<Hold> {
         gate::probed(self.reserve(attempt, &request, true).await)
+    }
+
+    fn is_answer(&self, error: &StepError) -> bool {
+        gate::is_answer(error)
     }
 }
 
@@ -107,6 +119,15 @@ impl Compensable for StockReserve {
     }
 }
 
+/// Stored means of payment are charged at once; a buyer who is sent to the gateway takes a while, and may not come back.
+const fn hold_state(request: &PurchaseRequest) -> HoldState {
+    if request.is_authorised_at_gateway() {
+        HoldState::Held
+    } else {
+        HoldState::Paying
+    }
+}
+
 fn lines_of(request: &PurchaseRequest) -> Result<Lines, BadLines> {
     let line = |line: &PricedLine| Line {
         product: line.product.clone(),
@@ -115,7 +136,8 @@ fn lines_of(request: &PurchaseRequest) -> Result<Lines, BadLines> {
     Lines::new(request.lines.iter().map(line).collect())
 }
 
-/// The hold's rows. The counter is the second guard: its CHECK refuses the hold when the gate was wrong.
+/// The hold's rows, and the purchase's in its buyer's list, which stays whatever becomes of the hold. The counter is the second
+/// guard: its CHECK refuses the hold when the gate was wrong.
 fn held(attempt: &Attempt, request: &PurchaseRequest) -> Vec<Change> {
     let counters = request.lines.iter().map(|line| Change {
         table: &STOCK,
@@ -132,10 +154,30 @@ fn held(attempt: &Attempt, request: &PurchaseRequest) -> Vec<Change> {
         ]),
         refusal: Refusal::new("held-already", "This purchase holds its units already."),
     });
-    counters.chain(holds).collect()
+    counters
+        .chain(holds)
+        .chain([listed(attempt, request)])
+        .collect()
 }
 
-fn given_back(attempt: &Attempt, request: &PurchaseRequest) -> Vec<Change> {
+fn listed(attempt: &Attempt, request: &PurchaseRequest) -> Change {
+    Change {
+        table: &PURCHASES,
+        key: vec![
+            request.buyer.as_str().into(),
+            request.accepted_at.0.into(),
+            attempt.workflow.bytes().as_slice().into(),
+        ],
+        kind: ChangeKind::Insert(Vec::new()),
+        refusal: Refusal::new(
+            "listed-already",
+            "This purchase is in its buyer's list already.",
+        ),
+    }
+}
+
+/// The rows of units that are free again: by the compensation, or when the money was given back.
+pub(super) fn given_back(attempt: &Attempt, request: &PurchaseRequest) -> Vec<Change> {
     let not_there = Refusal::new("hold-rows-missing", "The rows of the hold are not there.");
     let counters = request.lines.iter().map(|line| Change {
         table: &STOCK,
@@ -183,7 +225,7 @@ fn sold_out(product: &ProductId) -> Refusal {
     )
 }
 
-fn refusal(reason: &ReserveRefusal, buyer_holds: bool) -> Refusal {
+fn refusal(reason: &ReserveRefusal, look_up: bool) -> Refusal {
     let mut refusal = match reason {
         ReserveRefusal::SoldOut { product } => sold_out(product),
         ReserveRefusal::LimitReached { limit } => Refusal::new(
@@ -192,12 +234,13 @@ fn refusal(reason: &ReserveRefusal, buyer_holds: bool) -> Refusal {
         ),
         ReserveRefusal::SaleNotOpen { opens_at_ms } => gate::not_open(*opens_at_ms),
         ReserveRefusal::SaleClosed => gate::closed(),
+        ReserveRefusal::SaleCancelled => gate::cancelled(),
         ReserveRefusal::UnknownProduct { product } => Refusal::new(
             "unknown-product",
             format!("The sale has no product {product}."),
         ),
         ReserveRefusal::Released => gate::released(),
     };
-    refusal.look_up = buyer_holds || *reason == ReserveRefusal::Released;
+    refusal.earlier = gate::earlier(look_up || *reason == ReserveRefusal::Released);
     refusal
 }

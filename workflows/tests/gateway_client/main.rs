@@ -1,14 +1,18 @@
 //! What the saga learns from a payment gateway that answers, refuses, lies, breaks off, or says nothing.
 
 mod contract;
+mod money;
+mod preparing;
 mod settings;
 mod statuses;
 mod transport;
 mod untruths;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::Timestamp;
 use serde_json::{Value, json};
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, ResponseTemplate};
@@ -16,8 +20,17 @@ use workflows::adapters::gateway_client::{GatewaySettings, HttpPaymentGateway};
 use workflows::domain::money::{Currency, Money};
 use workflows::ports::payment_gateway::{
     Approval, ApproveRequest, CancelRequest, Cancellation, GatewayError, PaymentGateway, PaymentId,
-    PaymentToken,
+    PaymentToken, PrepareRequest,
 };
+
+/// Longer than anything takes that is waited for, also on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// How long those wait who are not to be answered: one whose request a busy machine has not even sent by then waits for longer.
+const PATIENCES: [Duration; 3] = [
+    Duration::from_millis(200),
+    Duration::from_secs(2),
+    Duration::from_secs(20),
+];
 
 const ORDER: &str = "order-1";
 
@@ -31,6 +44,16 @@ fn approve_request(order_id: &str, token: &str) -> ApproveRequest {
         idempotency_key: format!("{order_id}/payment"),
         amount: won(1_000),
         payment_token: PaymentToken::new(token),
+    }
+}
+
+/// To be authorised until 2030.
+fn prepare_request(order_id: &str) -> PrepareRequest {
+    PrepareRequest {
+        order_id: order_id.to_owned(),
+        idempotency_key: format!("{order_id}/prepare"),
+        amount: won(1_000),
+        expires_at: Timestamp(1_893_456_000_000_000),
     }
 }
 
@@ -59,16 +82,16 @@ fn with(mut body: Value, field: &str, value: Value) -> Value {
 
 fn client(url: &str) -> Arc<dyn PaymentGateway> {
     let settings = GatewaySettings {
-        request_timeout: Duration::from_secs(5),
+        request_timeout: PATIENCE,
         ..GatewaySettings::default()
     };
     Arc::new(HttpPaymentGateway::new(url, &settings).expect("a client"))
 }
 
-/// A client that gives up soon, for servers that never answer.
-fn impatient_client(url: &str) -> Arc<dyn PaymentGateway> {
+/// A client that gives up so soon, for servers that never answer.
+fn impatient_client(url: &str, patience: Duration) -> Arc<dyn PaymentGateway> {
     let settings = GatewaySettings {
-        request_timeout: Duration::from_millis(200),
+        request_timeout: patience,
         ..GatewaySettings::default()
     };
     Arc::new(HttpPaymentGateway::new(url, &settings).expect("a client"))

@@ -1,16 +1,16 @@
 //! When the connection fails: only one that was never made is known to have done nothing.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::thread;
-use std::time::Duration;
 
+use tokio::net::TcpSocket;
 use wiremock::ResponseTemplate;
 use workflows::ports::payment_gateway::{Approval, GatewayError, LostAnswer, PaymentId};
 
 use crate::{
-    ORDER, approve_at, approve_request, cancel_request, client, impatient_client, json_answer,
-    payment, server,
+    ORDER, PATIENCE, PATIENCES, approve_at, approve_request, cancel_request, client,
+    impatient_client, json_answer, payment, server,
 };
 
 /// Accepts one connection, reads the whole request, and does with the connection what the test says.
@@ -37,15 +37,14 @@ fn read_request(stream: &TcpStream) {
     reader.read_exact(&mut vec![0; length]).expect("the body");
 }
 
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
-}
-
 #[tokio::test]
 async fn a_refused_connection_sent_nothing() {
-    let gateway = client(&format!("http://{}", free_address()));
+    // Bound, so that nobody else gets the port, and never listening.
+    let bound = TcpSocket::new_v4().expect("a socket");
+    let any = "127.0.0.1:0".parse().expect("an address");
+    bound.bind(any).expect("a free port");
+    let address = bound.local_addr().expect("an address");
+    let gateway = client(&format!("http://{address}"));
     let approved = gateway.approve(&approve_request(ORDER, "tok-secret")).await;
     let Err(error @ GatewayError::NotSent(_)) = approved else {
         panic!("{approved:?}")
@@ -148,37 +147,54 @@ async fn a_whole_body_on_a_connection_that_then_closes_counts() {
 
 #[tokio::test]
 async fn no_answer_in_time_may_have_captured() {
-    let server = server(json_answer(200, &payment()).set_delay(Duration::from_mins(1))).await;
-    let gateway = impatient_client(&server.uri());
-    let approved = gateway.approve(&approve_request(ORDER, "tok-ok")).await;
-    assert!(
-        matches!(approved, Err(GatewayError::MaybeSent(LostAnswer::TimedOut))),
-        "{approved:?}"
-    );
-    let inquired = gateway.inquire(ORDER).await;
-    assert!(
-        matches!(inquired, Err(GatewayError::MaybeSent(LostAnswer::TimedOut))),
-        "{inquired:?}"
-    );
+    for patience in PATIENCES {
+        let server = server(json_answer(200, &payment()).set_delay(10 * PATIENCE)).await;
+        let gateway = impatient_client(&server.uri(), patience);
+        let approved = gateway.approve(&approve_request(ORDER, "tok-ok")).await;
+        let inquired = gateway.inquire(ORDER).await;
+        let received = server.received_requests().await;
+        if received.is_none_or(|requests| requests.len() < 2) {
+            continue;
+        }
+        assert!(
+            matches!(approved, Err(GatewayError::MaybeSent(LostAnswer::TimedOut))),
+            "{approved:?}"
+        );
+        assert!(
+            matches!(inquired, Err(GatewayError::MaybeSent(LostAnswer::TimedOut))),
+            "{inquired:?}"
+        );
+        return;
+    }
+    panic!("the requests were never sent");
 }
 
 #[tokio::test]
 async fn a_body_that_stalls_may_have_captured() {
-    let (done, wait) = std::sync::mpsc::channel::<()>();
-    let url = raw_server(move |mut stream| {
-        let head =
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{";
-        stream.write_all(head.as_bytes()).expect("a head");
-        let _ = wait.recv_timeout(Duration::from_secs(20));
-    });
-    let approved = impatient_client(&url)
-        .approve(&approve_request(ORDER, "tok-ok"))
-        .await;
-    assert!(
-        matches!(approved, Err(GatewayError::MaybeSent(LostAnswer::TimedOut))),
-        "{approved:?}"
-    );
-    drop(done);
+    for patience in PATIENCES {
+        let (done, wait) = std::sync::mpsc::channel::<()>();
+        let (stalls, has_stalled) = std::sync::mpsc::channel();
+        let url = raw_server(move |mut stream| {
+            let head =
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{";
+            if stream.write_all(head.as_bytes()).is_ok() {
+                let _ = stalls.send(());
+            }
+            let _ = wait.recv_timeout(PATIENCE);
+        });
+        let gateway = impatient_client(&url, patience);
+        let approved = gateway.approve(&approve_request(ORDER, "tok-ok")).await;
+        let has_stalled = has_stalled.try_recv().is_ok();
+        drop(done);
+        if has_stalled {
+            assert!(
+                matches!(approved, Err(GatewayError::MaybeSent(LostAnswer::TimedOut))),
+                "{approved:?}"
+            );
+            return;
+        }
+    }
+    panic!("the body never began");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use engine::definition::{Action as _, Compensable as _};
 use engine::store::{CommitError, SqlDatabase};
+use engine::workflow::Earlier;
 use workflows::purchase::{Claim, CouponClaim};
 
 use crate::support::{
@@ -12,6 +13,13 @@ use crate::support::{
 fn step(shop: &Shop) -> CouponClaim {
     CouponClaim {
         gate: shop.gate.clone(),
+    }
+}
+
+fn no_claim() -> Claim {
+    Claim {
+        campaign: None,
+        was_claimed_ahead: false,
     }
 }
 
@@ -69,7 +77,7 @@ async fn a_purchase_without_a_campaign_asks_nobody() {
             .act(&attempt(1, "coupon-claim", 1), request.clone())
             .await,
     );
-    assert_eq!((&claim, rows.len()), (&Claim { campaign: None }, 0));
+    assert_eq!((&claim, rows.len()), (&no_claim(), 0));
     let ((), rows) = done(
         step(&shop)
             .compensate(&attempt(1, "coupon-claim", 1), request, Some(claim))
@@ -98,7 +106,10 @@ async fn a_claim_that_arrives_after_its_release_is_refused() {
     );
     assert!(rows.is_empty(), "nobody knows of rows");
     let late = refused(step.act(&attempt(1, "coupon-claim", 1), request).await);
-    assert_eq!((late.code.as_str(), late.look_up), ("released", true));
+    assert_eq!(
+        (late.code.as_str(), late.earlier),
+        ("released", Earlier::Possible)
+    );
     assert_eq!(claimed_in_gate(&shop).await, 0);
 }
 
@@ -114,14 +125,14 @@ async fn refusals_say_why_and_who_may_have_bought_before() {
     let second = request("buyer-1", &[("mug", 1)], Some("first"));
     let second = refused(step.act(&attempt(9, "coupon-claim", 1), second).await);
     assert_eq!(
-        (second.code.as_str(), second.look_up),
-        ("coupon-already-used", true)
+        (second.code.as_str(), second.earlier),
+        ("coupon-already-used", Earlier::Possible)
     );
     let late = request("late", &[("mug", 1)], Some("first"));
     let late = refused(step.act(&attempt(10, "coupon-claim", 1), late).await);
     assert_eq!(
-        (late.code.as_str(), late.look_up),
-        ("coupons-exhausted", false)
+        (late.code.as_str(), late.earlier),
+        ("coupons-exhausted", Earlier::RuledOut)
     );
 }
 

@@ -1,18 +1,55 @@
-//! Step `goods-issue`: the same goods every time, worth exactly what was captured.
+//! Step `goods-issue`: the same goods every time, worth exactly what was captured; none of what was recalled, and none without a
+//! serial number.
 
-use engine::definition::Action as _;
+use std::sync::Arc;
+
+use engine::definition::{Action as _, Outcome};
 use engine::store::{CommitError, SqlDatabase};
 use proptest::prelude::*;
+use workflows::domain::goods::GoodsUnit;
 use workflows::domain::money::Money;
-use workflows::purchase::{Claim, CouponClaim, GoodsIssue, Paid, PurchaseRequest, StockReserve};
+use workflows::domain::sale::Sale;
+use workflows::purchase::{
+    Claim, CouponClaim, Fulfilment, GoodsIssue, Paid, PurchaseRequest, StockReserve,
+};
 
-use crate::support::{Shop, attempt, done, on_both_databases, request, sale};
+use crate::support::{
+    Shop, StillCatalogue, StillSerials, attempt, done, on_both_databases, refused, request, sale,
+};
 
 fn paid(request: &PurchaseRequest) -> Paid {
     Paid {
         payment: None,
         captured: request.total,
     }
+}
+
+fn no_claim() -> Claim {
+    Claim {
+        campaign: None,
+        was_claimed_ahead: false,
+    }
+}
+
+/// The step over a catalogue of this sale, and over empty pools.
+fn step(sale: Sale) -> GoodsIssue {
+    GoodsIssue {
+        catalogue: Arc::new(StillCatalogue::new(sale)),
+        serials: Arc::new(StillSerials::default()),
+    }
+}
+
+#[track_caller]
+fn units(fulfilment: Fulfilment) -> Vec<GoodsUnit> {
+    match fulfilment {
+        Fulfilment::Issued { units } => units,
+        Fulfilment::Refunded { reason, .. } => panic!("no goods: {reason}"),
+    }
+}
+
+async fn issue(step: &GoodsIssue, purchase: u8, request: &PurchaseRequest) -> Outcome<Fulfilment> {
+    let input = (request.clone(), no_claim(), paid(request));
+    step.act(&attempt(purchase, "goods-issue", 1), input).await
 }
 
 async fn goods_are_issued_once_and_everything_held_becomes_theirs(database: SqlDatabase) {
@@ -37,12 +74,10 @@ async fn goods_are_issued_once_and_everything_held_becomes_theirs(database: SqlD
     shop.write(&[claimed, held].concat()).await.expect("held");
 
     let input = (request.clone(), claim, paid(&request));
-    let (goods, rows) = done(
-        GoodsIssue
-            .act(&attempt(1, "goods-issue", 1), input.clone())
-            .await,
-    );
-    let (again, same_rows) = done(GoodsIssue.act(&attempt(1, "goods-issue", 2), input).await);
+    let step = step(sale());
+    let [once, twice] = [1, 2].map(|number| attempt(1, "goods-issue", number));
+    let (goods, rows) = done(step.act(&once, input.clone()).await);
+    let (again, same_rows) = done(step.act(&twice, input).await);
     assert_eq!(goods, again);
     shop.write(&rows).await.expect("issued");
     assert!(
@@ -64,7 +99,7 @@ async fn goods_are_issued_once_and_everything_held_becomes_theirs(database: SqlD
         4_950
     );
     assert_eq!(shop.number("SELECT COUNT(*) FROM holds").await, 0);
-    assert_eq!(shop.number("SELECT used FROM coupons").await, 1);
+    assert_eq!(shop.number("SELECT state FROM coupons").await, 2);
 }
 
 on_both_databases!(goods_are_issued_once_and_everything_held_becomes_theirs);
@@ -72,17 +107,12 @@ on_both_databases!(goods_are_issued_once_and_everything_held_becomes_theirs);
 #[tokio::test]
 async fn each_unit_has_a_serial_number_of_its_own() {
     let request = request("ann", &[("mug", 2), ("cap", 2)], None);
-    let input = (request.clone(), Claim { campaign: None }, paid(&request));
-    let (mine, _) = done(
-        GoodsIssue
-            .act(&attempt(1, "goods-issue", 1), input.clone())
-            .await,
-    );
-    let (yours, _) = done(GoodsIssue.act(&attempt(2, "goods-issue", 1), input).await);
+    let step = step(sale());
+    let mine = units(done(issue(&step, 1, &request).await).0);
+    let yours = units(done(issue(&step, 2, &request).await).0);
     let mut serials: Vec<&str> = mine
-        .units
         .iter()
-        .chain(&yours.units)
+        .chain(&yours)
         .map(|unit| unit.serial.as_str())
         .collect();
     assert!(serials[0].starts_with("DROP-MUG-") && serials[2].starts_with("DROP-CAP-"));
@@ -112,10 +142,59 @@ async fn the_largest_purchase_fits_into_one_output() {
     let lines: Vec<(&str, i64)> = names.iter().map(|name| (name.as_str(), 10)).collect();
     let request =
         workflows::purchase::quote(&sale, crate::support::order("ann", &lines, None)).unwrap();
-    let input = (request.clone(), Claim { campaign: None }, paid(&request));
-    let (goods, _) = done(GoodsIssue.act(&attempt(1, "goods-issue", 1), input).await);
-    assert_eq!(goods.units.len(), 100);
+    let (goods, _) = done(issue(&step(sale), 1, &request).await);
     engine::Payload::of(&goods).expect("it fits");
+    assert_eq!(units(goods).len(), 100);
+}
+
+#[tokio::test]
+async fn a_recalled_product_is_not_issued_and_takes_the_whole_purchase_with_it() {
+    let request = request("ann", &[("mug", 1), ("cap", 1)], None);
+    let catalogue = Arc::new(StillCatalogue::new(sale()));
+    let step = GoodsIssue {
+        catalogue: Arc::clone(&catalogue) as _,
+        serials: Arc::new(StillSerials::default()),
+    };
+    done(issue(&step, 1, &request).await);
+    catalogue.recall("cap");
+    let refusal = refused(issue(&step, 2, &request).await);
+    assert_eq!(
+        refusal.to_string(),
+        "product-recalled: Product cap was recalled."
+    );
+}
+
+#[tokio::test]
+async fn serial_numbers_come_from_the_pool_the_same_ones_every_time_or_not_at_all() {
+    let request = request("ann", &[("cap", 1), ("mug", 2)], None);
+    let (catalogue, serials) = (
+        Arc::new(StillCatalogue::new(sale())),
+        Arc::new(StillSerials::default()),
+    );
+    catalogue.pool("mug");
+    serials.put("mug", 5);
+    let step = GoodsIssue {
+        catalogue,
+        serials: Arc::clone(&serials) as _,
+    };
+    let first = units(done(issue(&step, 1, &request).await).0);
+    let found: Vec<&str> = first[1..].iter().map(|unit| unit.serial.as_str()).collect();
+    assert_eq!(found, ["mug-0000", "mug-0001"]);
+    assert!(first[0].serial.starts_with("DROP-CAP-"));
+    assert_eq!(units(done(issue(&step, 1, &request).await).0), first);
+    assert_eq!(serials.taken(), 2);
+    done(issue(&step, 2, &request).await);
+    let refusal = refused(issue(&step, 3, &request).await);
+    assert_eq!(refusal.code, "serials-exhausted");
+    assert_eq!(serials.taken(), 4);
+}
+
+#[tokio::test]
+async fn a_catalogue_that_is_away_is_asked_again() {
+    let mut elsewhere = sale();
+    elsewhere.sale = workflows::domain::ids::SaleId::parse("elsewhere").unwrap();
+    let outcome = issue(&step(elsewhere), 1, &request("ann", &[("mug", 1)], None)).await;
+    assert_eq!(crate::support::retried(outcome).class, "sale-missing");
 }
 
 proptest! {
@@ -133,13 +212,10 @@ proptest! {
         let order = crate::support::order("ann", &[("mug", mugs), ("cap", caps)], Some("first"));
         let request = workflows::purchase::quote(&sale, order).unwrap();
         let captured: Money = request.total;
-        let input = (request, Claim { campaign: None }, Paid { payment: None, captured });
-        let issuing = GoodsIssue;
-        let attempt = attempt(1, "goods-issue", 1);
-        let outcome = futures_util::FutureExt::now_or_never(issuing.act(&attempt, input));
-        let (goods, _) = done(outcome.expect("it waits for nobody"));
-        prop_assert_eq!(goods.units.iter().map(|unit| unit.price).sum::<u64>(), captured.amount);
-        for unit in &goods.units {
+        let outcome = futures_util::FutureExt::now_or_never(issue(&step(sale), 1, &request));
+        let goods = units(done(outcome.expect("it waits for nobody")).0);
+        prop_assert_eq!(goods.iter().map(|unit| unit.price).sum::<u64>(), captured.amount);
+        for unit in &goods {
             let listed = if unit.product.as_str() == "mug" { mug_price } else { cap_price };
             prop_assert!(unit.price <= listed);
         }

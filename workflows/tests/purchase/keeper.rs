@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use engine::Timestamp;
@@ -15,9 +14,9 @@ use workflows::purchase::StockReserve;
 use workflows::reconcile::gate::{GateKeeper, GateParts, GateState, Quiesce};
 use workflows::reconcile::rebuild;
 
-use crate::support::{Shop, attempt, done, on_both_databases, product, request, sale_id, seed};
-
-const SOON: Duration = Duration::from_secs(20);
+use crate::support::{
+    PATIENCE, Shop, attempt, done, on_both_databases, product, request, sale_id, seed,
+};
 
 /// An engine of which only the holding still matters.
 #[derive(Default)]
@@ -52,7 +51,7 @@ fn keeper(shop: &Shop, engine: &Arc<Still>, rebuild_at_start: bool) -> GateKeepe
 }
 
 async fn until_open(keeper: &GateKeeper, shop: &Shop) {
-    let deadline = shop.runtime.now().after(SOON);
+    let deadline = shop.runtime.now().after(PATIENCE);
     while shop.faulty.counts(&sale_id()).await.unwrap().is_none()
         || keeper.state() != GateState::Open
     {
@@ -81,7 +80,7 @@ async fn what_is_durable_is_in_the_gate_again_and_what_is_not_is_free(database: 
 
     let engine = Arc::new(Still::default());
     let keeper = keeper(&shop, &engine, true);
-    assert_eq!(keeper.ensure_open(SOON).await, GateState::Open);
+    assert_eq!(keeper.ensure_open(PATIENCE).await, GateState::Open);
     let mugs = shop.counts().await.products[&product("mug")];
     assert_eq!(
         mugs,
@@ -104,7 +103,7 @@ async fn an_emptied_gate_is_noticed_and_loaded_again(database: SqlDatabase) {
     let shop = Shop::closed(database).await;
     let engine = Arc::new(Still::default());
     let keeper = keeper(&shop, &engine, true);
-    keeper.ensure_open(SOON).await;
+    keeper.ensure_open(PATIENCE).await;
     let first = shop.counts().await.generation;
     // By itself: one sale closed, then another store altogether.
     shop.faulty.close_gate(&sale_id()).await.unwrap();
@@ -123,11 +122,11 @@ async fn an_emptied_gate_is_noticed_and_loaded_again(database: SqlDatabase) {
 async fn a_gate_that_was_loaded_by_another_node_is_left_alone(database: SqlDatabase) {
     let shop = Shop::closed(database).await;
     let first = keeper(&shop, &Arc::default(), true);
-    first.ensure_open(SOON).await;
+    first.ensure_open(PATIENCE).await;
     let generation = shop.counts().await.generation;
     let engine = Arc::new(Still::default());
     let second = keeper(&shop, &engine, false);
-    assert_eq!(second.ensure_open(SOON).await, GateState::Open);
+    assert_eq!(second.ensure_open(PATIENCE).await, GateState::Open);
     assert_eq!(shop.counts().await.generation, generation);
 }
 
@@ -135,7 +134,7 @@ async fn a_new_sale_is_loaded_without_holding_anything_up(database: SqlDatabase)
     let shop = Shop::closed(database).await;
     let engine = Arc::new(Still::default());
     let keeper = keeper(&shop, &engine, true);
-    keeper.ensure_open(SOON).await;
+    keeper.ensure_open(PATIENCE).await;
     let pauses = engine.pauses.load(Ordering::SeqCst);
     let mut second = seed();
     second.sale = "second".into();
@@ -175,10 +174,10 @@ async fn while_something_moves_the_gate_stays_closed() {
         ..Still::default()
     });
     let keeper = keeper(&shop, &engine, true);
-    let mut resumed = 0;
-    while resumed < 2 {
+    let deadline = shop.runtime.now().after(PATIENCE);
+    while engine.resumes.load(Ordering::SeqCst) < 2 {
+        assert!(shop.runtime.now() < deadline, "it gives up");
         tokio::task::yield_now().await;
-        resumed = engine.resumes.load(Ordering::SeqCst);
     }
     assert!(matches!(keeper.state(), GateState::Closed(_)));
     assert_eq!(shop.faulty.counts(&sale_id()).await.unwrap(), None);

@@ -10,13 +10,22 @@ mod seeding;
 mod definition;
 
 mod claiming;
-mod confirming;
+mod extending;
 mod issuing;
 mod paying;
+mod refunding;
 mod reserving;
+mod settling;
 
 mod catalogue;
+mod charging;
+mod contending;
+mod coupons;
 mod invariants;
 mod keeper;
 mod kit;
+mod picture;
+mod redirects;
+mod refunds;
 mod sagas;
+mod stages;

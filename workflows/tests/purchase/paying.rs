@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::Timestamp;
 use engine::definition::{Action as _, Outcome, Probed};
 use workflows::adapters::gateway_client::{GatewaySettings, HttpPaymentGateway};
 use workflows::domain::money::Money;
-use workflows::ports::payment_gateway::PaymentStatus;
-use workflows::purchase::{Paid, Payment, PurchaseRequest};
+use workflows::ports::payment_gateway::{PaymentGateway as _, PaymentStatus, PrepareRequest};
+use workflows::purchase::{AuthorisedPayment, Chargeable, Paid, Payment, PurchaseRequest};
 
-use crate::support::{Says, ScriptedGateway, attempt, done, refused, request, retried, unknown};
+use crate::support::{
+    Says, ScriptedGateway, attempt, done, redirect_request, refused, request, retried, unknown,
+};
 
 fn payment() -> (Arc<ScriptedGateway>, Payment) {
     let gateway = Arc::new(ScriptedGateway::default());
@@ -163,4 +166,42 @@ async fn where_nothing_is_to_pay_nobody_is_asked() {
         step.probe(&attempt(1, "payment", 2), free).await,
         Probed::Done { .. }
     ));
+}
+
+#[tokio::test]
+async fn what_the_buyer_authorised_captures_its_own_order_and_no_other() {
+    let gateway = Arc::new(ScriptedGateway::default());
+    let step = AuthorisedPayment {
+        gateway: Arc::clone(&gateway) as _,
+    };
+    let asked = redirect_request("ann", &[("mug", 1)], None, Timestamp(1));
+    let first = attempt(1, "payment", 1);
+    let order = first.workflow.to_string();
+    let prepare = PrepareRequest {
+        order_id: order.clone(),
+        idempotency_key: "k".to_owned(),
+        amount: asked.total,
+        expires_at: asked.hold_until,
+    };
+    gateway.prepare(&prepare).await.expect("prepared");
+    let charge = |token| (asked.clone(), Chargeable { token });
+    let stolen = charge(ScriptedGateway::authorisation("another"));
+    let refusal = refused(step.act(&first, stolen).await);
+    assert_eq!(refusal.code, "payment-rejected");
+    let own = charge(ScriptedGateway::authorisation(&order));
+    let (paid, _) = done(step.act(&first, own.clone()).await);
+    assert_eq!(paid.captured, asked.total);
+    let found = step.probe(&attempt(1, "payment", 2), own).await;
+    assert!(matches!(found, Probed::Done { output, .. } if output == paid));
+}
+
+#[tokio::test]
+async fn nobody_is_charged_without_means_of_payment() {
+    let (gateway, step) = payment();
+    let asked = redirect_request("ann", &[("mug", 1)], None, Timestamp(1));
+    let refusal = refused(step.act(&attempt(1, "payment", 1), asked).await);
+    assert_eq!(
+        (refusal.code.as_str(), gateway.approvals()),
+        ("payment-not-authorised", 0)
+    );
 }

@@ -1,5 +1,6 @@
 //! What a purchase costs, and which requests have no price.
 
+use workflows::domain::address::AddressForm;
 use workflows::domain::sale::AMOUNT_MAX;
 use workflows::domain::sale::Sale;
 use workflows::purchase::{LINES_MAX, OrderLine, QuoteError, quote};
@@ -144,7 +145,7 @@ fn what_costs_more_than_can_be_charged_is_refused_and_nothing_overflows() {
 fn a_request_is_the_same_after_it_was_stored() {
     let quoted = quote(&sale(), order("ann", &[("mug", 2)], Some("first"))).unwrap();
     let stored = serde_json::to_string(&quoted).unwrap();
-    insta::assert_snapshot!(stored, @r#"{"buyer":"ann","sale":"drop","lines":[{"product":"mug","quantity":2,"unit_price":1000}],"campaign":"first","discount":200,"total":{"amount":1800,"currency":"KRW"},"payment":{"method":"stored","token":"token-1"},"accepted_at":1}"#);
+    insta::assert_snapshot!(stored, @r#"{"buyer":"ann","sale":"drop","lines":[{"product":"mug","quantity":2,"unit_price":1000}],"campaign":"first","discount":200,"total":{"amount":1800,"currency":"KRW"},"payment":{"method":"stored","token":"token-1"},"hold_until":600000001,"accepted_at":1}"#);
     assert_eq!(
         serde_json::from_str::<workflows::purchase::PurchaseRequest>(&stored).unwrap(),
         quoted
@@ -154,4 +155,41 @@ fn a_request_is_the_same_after_it_was_stored() {
         "a token is never printed"
     );
     assert_eq!(quoted.lines[0].product, product("mug"));
+}
+
+#[test]
+fn the_units_are_held_for_as_long_as_the_sale_says() {
+    let mut sale = sale();
+    sale.hold_for = std::time::Duration::from_secs(90);
+    let quoted = quote(&sale, order("ann", &[("mug", 1)], None)).unwrap();
+    let held_for = quoted.hold_until.since(quoted.accepted_at);
+    assert_eq!(held_for, sale.hold_for);
+}
+
+#[test]
+fn an_address_is_carried_as_it_was_checked_or_its_wrong_field_is_named() {
+    let form = AddressForm {
+        name: " Ann ".to_owned(),
+        address: "1 High Street".to_owned(),
+        zip: "12345".to_owned(),
+        phone: "+82 10 1234 5678".to_owned(),
+        memo: None,
+    };
+    let mut addressed = order("ann", &[("mug", 1)], None);
+    addressed.address = Some(form.clone());
+    let quoted = quote(&sale(), addressed.clone()).unwrap();
+    assert_eq!(quoted.address, Some(form.check().unwrap()));
+    assert_eq!(
+        quoted.address.map(|address| address.name).as_deref(),
+        Some("Ann")
+    );
+    addressed.address = Some(AddressForm {
+        zip: "?".to_owned(),
+        ..form
+    });
+    let error = quote(&sale(), addressed).expect_err("no such zip");
+    assert_eq!(
+        (error.field().as_str(), error.code()),
+        ("address.zip", "bad-address")
+    );
 }

@@ -6,10 +6,11 @@ use redis::Value;
 use workflows::adapters::embedded::interpreter::Interpreter;
 use workflows::adapters::scripts::Reply;
 
-use crate::harness::{raw_connection, redis_url};
+use crate::harness::redis_url;
+use crate::redis_server::raw_connection;
 
 /// Each with the key `KEYS[1]` and the arguments `a` and `7`; a hash at the key has the fields n=5 and s=text.
-const SNIPPETS: [&str; 29] = [
+const SNIPPETS: [&str; 33] = [
     "return 'text'",
     "return 3",
     "return 3.99",
@@ -36,19 +37,26 @@ const SNIPPETS: [&str; 29] = [
     "redis.call('HSET', KEYS[1], 'exp', 1e15) return redis.call('HGET', KEYS[1], 'exp')",
     "redis.call('HSET', KEYS[1], 'part', 2.5, 'neg', -4) return redis.call('HMGET', KEYS[1], 'part', 'neg')",
     "return {redis.call('HSET', KEYS[1], 'x', 1, 'n', 6), redis.call('HDEL', KEYS[1], 'x', 'y'), redis.call('HINCRBY', KEYS[1], 'n', '-1')}",
+    "return redis.call('HSCAN', KEYS[1], '0', 'COUNT', 5000)[1]",
+    "return #redis.call('HSCAN', KEYS[1], '0', 'COUNT', '10')[2]",
+    "return redis.call('HSCAN', 'no-such-key', 0, 'COUNT', 10)",
+    "redis.call('HDEL', KEYS[1], 's') return redis.call('HSCAN', KEYS[1], '0', 'count', 10)",
     "return {redis.call('UNLINK', KEYS[1], 'no-such-key'), redis.call('HGETALL', KEYS[1])}",
     "return {type(redis.call('HINCRBY', KEYS[1], 'n', 2)), 5 + '2', '10' * 2, tostring(1e15), tostring(1800000000000)}",
     "return {string.match('refused:a-b:c d', '^refused:([^:]*):(.*)$'), #redis.call('TIME'), type(redis.call('TIME')[1])}",
 ];
 
 /// Each ends the script with an error; the first word of it is compared.
-const RAISED: [&str; 8] = [
+const RAISED: [&str; 11] = [
     "return redis.call('HINCRBY', KEYS[1], 's', 1)",
     "return redis.call('HINCRBY', KEYS[1], 'n', '01')",
     "return redis.call('HINCRBY', KEYS[1], 'n', 1.5)",
     "redis.call('HSET', KEYS[1], 'max', '9223372036854775807') return redis.call('HINCRBY', KEYS[1], 'max', 1)",
     "return redis.call('HSET', KEYS[1], 'field')",
     "return redis.call('HGET', KEYS[1], {})",
+    "return redis.call('HSCAN', KEYS[1], 'x', 'COUNT', 10)",
+    "return redis.call('HSCAN', KEYS[1], '0', 'COUNT', 0)",
+    "return redis.call('HSCAN', KEYS[1], '0', 'COUNT', 'x')",
     "new_global = 1",
     "return no_such_global",
 ];
@@ -123,7 +131,7 @@ async fn evaluate(text: &str) -> (Reply, Option<Reply>) {
     (embedded, Some(redis))
 }
 
-fn reply_of(value: Value) -> Reply {
+pub fn reply_of(value: Value) -> Reply {
     match value {
         Value::Nil => Reply::Nil,
         Value::Int(number) => Reply::Integer(number),

@@ -3,24 +3,29 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::time::Duration;
 
-use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 use workflows::adapters::embedded::{Dump, EmbeddedReservations};
 use workflows::adapters::redis::RedisReservations;
 use workflows::adapters::scripts::keys_of;
 use workflows::domain::ids::{BuyerId, CampaignId, ProductId, SaleId};
 use workflows::ports::reservations::{
-    CampaignSnapshot, ClaimReply, ClaimRequest, ConfirmReply, ConfirmRequest, Line, Lines,
-    OperationKey, ProductSnapshot, ReleaseReply, ReleaseRequest, ReservationError, Reservations,
-    ReserveReply, ReserveRequest, SaleCounts, SaleSnapshot,
+    CampaignSnapshot, ClaimPurpose, ClaimReply, ClaimRequest, ConfirmReply, ConfirmRequest,
+    ExtendReply, ExtendRequest, HoldState, Line, Lines, OperationKey, OperationPage,
+    ProductSnapshot, ReleaseReply, ReleaseRequest, ReservationError, Reservations, ReserveReply,
+    ReserveRequest, SaleCounts, SaleSnapshot, ScheduleReply, ScheduleRequest,
 };
+
+use crate::patience::answer;
+use crate::redis_server::raw_connection;
 
 /// What the embedded adapter is told as the time; the windows used here mean the same to a server's own clock.
 pub const NOW_MS: i64 = 1_800_000_000_000;
 pub const LONG_AGO_MS: i64 = 1_000;
 pub const FAR_AHEAD_MS: i64 = 9_000_000_000_000;
+
+/// The most operations of one page.
+const PAGE_MAX: u32 = 5_000;
 
 /// An error without its cause: what two adapters can agree on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,12 +74,6 @@ pub fn skip_unless_ci(what: &str) {
     println!("skipped: {what}");
 }
 
-/// How long the tests' own questions may take.
-const RAW_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Attempts to get an answer from a shared server.
-const ATTEMPTS_MAX: u32 = 5;
-
 struct OnRedis {
     adapter: RedisReservations,
     raw: MultiplexedConnection,
@@ -95,9 +94,8 @@ impl Pair {
             Some(url) => Some(OnRedis::connect(&url).await),
             None => None,
         };
-        let number = RandomState::new().hash_one("sale");
         Self {
-            sale: SaleId::parse(format!("test-{number:016x}")).unwrap(),
+            sale: random_sale(),
             embedded,
             redis,
         }
@@ -117,7 +115,7 @@ impl Pair {
     ) -> Outcome<T> {
         let embedded = call(&self.embedded).await;
         if let Some(redis) = &self.redis {
-            let on_redis = redis.answer(&call).await;
+            let on_redis = answer(|| call(&redis.adapter)).await;
             assert_eq!(
                 format!("{on_redis:?}"),
                 format!("{embedded:?}"),
@@ -139,6 +137,15 @@ impl Pair {
 
     pub async fn reserve(&self, request: &ReserveRequest) -> Outcome<ReserveReply> {
         self.both(async |adapter| adapter.reserve(request).await)
+            .await
+    }
+
+    pub async fn extend(&self, name: &str) -> Outcome<ExtendReply> {
+        let request = ExtendRequest {
+            sale: self.sale.clone(),
+            operation: operation(name),
+        };
+        self.both(async |adapter| adapter.extend(&request).await)
             .await
     }
 
@@ -191,6 +198,31 @@ impl Pair {
             .await
     }
 
+    pub async fn schedule(&self, request: &ScheduleRequest) -> Outcome<ScheduleReply> {
+        self.both(async |adapter| adapter.schedule(request).await)
+            .await
+    }
+
+    /// All operations in one page, ordered by their keys.
+    pub async fn operations(&self) -> Outcome<OperationPage> {
+        self.both(async |adapter| {
+            let mut page = adapter.operations(&self.sale, None, PAGE_MAX).await?;
+            page.operations
+                .sort_by(|one, other| one.operation.cmp(&other.operation));
+            Ok(page)
+        })
+        .await
+    }
+
+    /// The adapters that there are, each by itself.
+    pub fn adapters(&self) -> Vec<&dyn Reservations> {
+        let redis = self.redis.as_ref();
+        let redis = redis.map(|redis| &redis.adapter as &dyn Reservations);
+        std::iter::once(&self.embedded as &dyn Reservations)
+            .chain(redis)
+            .collect()
+    }
+
     pub async fn counts(&self) -> Outcome<Option<SaleCounts>> {
         self.both(async |adapter| adapter.counts(&self.sale).await)
             .await
@@ -221,6 +253,20 @@ impl Pair {
         Ok(self.embedded.reserve(request).await?)
     }
 
+    /// As [`Self::on_embedded_only`], for a claim.
+    pub async fn claim_on_embedded_only(
+        &self,
+        snapshot: SaleSnapshot,
+        request: &ClaimRequest,
+    ) -> Outcome<ClaimReply> {
+        let snapshot = SaleSnapshot {
+            sale: self.sale.clone(),
+            ..snapshot
+        };
+        self.embedded.rebuild(&snapshot).await?;
+        Ok(self.embedded.claim(request).await?)
+    }
+
     /// Leaves nothing on a shared server.
     pub async fn finish(self) {
         self.close_gate().await.unwrap();
@@ -241,7 +287,27 @@ impl Pair {
             campaign: CampaignId::parse(campaign).unwrap(),
             buyer: buyer(who),
             operation: operation(name),
+            epoch: 1,
+            purpose: ClaimPurpose::Purchase,
             remember_refusal: false,
+        }
+    }
+
+    pub fn ahead_request(&self, name: &str, who: &str, campaign: &str) -> ClaimRequest {
+        ClaimRequest {
+            purpose: ClaimPurpose::Ahead,
+            ..self.claim_request(name, who, campaign)
+        }
+    }
+
+    /// Revision 2 and so on of an open sale's schedule.
+    pub fn schedule_request(&self, revision: u32) -> ScheduleRequest {
+        ScheduleRequest {
+            sale: self.sale.clone(),
+            revision,
+            opens_at_ms: LONG_AGO_MS,
+            closes_at_ms: FAR_AHEAD_MS,
+            is_cancelled: false,
         }
     }
 
@@ -261,29 +327,10 @@ impl Pair {
 
 impl OnRedis {
     async fn connect(url: &str) -> Self {
-        let adapter = RedisReservations::connect(url).await.unwrap();
-        adapter.attach().await.unwrap();
         Self {
-            adapter,
+            adapter: attached(url).await,
             raw: raw_connection(url).await,
         }
-    }
-
-    /// The answer to a call. A machine that stands still for longer than the time-out leaves one unknown: then the call
-    /// is repeated, as the engine does it, and gets the answer of its first copy.
-    async fn answer<T>(
-        &self,
-        call: &impl AsyncFn(&dyn Reservations) -> Result<T, ReservationError>,
-    ) -> Result<T, ReservationError> {
-        for _ in 1..ATTEMPTS_MAX {
-            match call(&self.adapter).await {
-                Err(ReservationError::MaybeSent(cause) | ReservationError::NotSent(cause)) => {
-                    println!("asked again: {cause}");
-                }
-                answer => return answer,
-            }
-        }
-        call(&self.adapter).await
     }
 
     async fn dump(&self, sale: &SaleId) -> Dump {
@@ -291,14 +338,11 @@ impl OnRedis {
     }
 }
 
-/// A connection past the adapter, patient with a busy machine.
-pub async fn raw_connection(url: &str) -> MultiplexedConnection {
-    let client = redis::Client::open(url).unwrap();
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(RAW_TIMEOUT))
-        .set_response_timeout(Some(RAW_TIMEOUT));
-    let connected = client.get_multiplexed_async_connection_with_config(&config);
-    connected.await.unwrap()
+/// The adapter on this server, attached.
+pub async fn attached(url: &str) -> RedisReservations {
+    let adapter = answer(|| RedisReservations::connect(url)).await.unwrap();
+    answer(|| adapter.attach()).await.unwrap();
+    adapter
 }
 
 /// The sale's keys on a server.
@@ -314,6 +358,12 @@ pub async fn dump_of(raw: &MultiplexedConnection, sale: &SaleId) -> Dump {
         .zip(hashes)
         .filter(|(_, hash)| !hash.is_empty())
         .collect()
+}
+
+/// A name that no other test uses on a shared server.
+pub fn random_sale() -> SaleId {
+    let number = RandomState::new().hash_one("sale");
+    SaleId::parse(format!("test-{number:016x}")).unwrap()
 }
 
 pub fn operation(name: &str) -> OperationKey {
@@ -346,12 +396,15 @@ pub fn reserve_request(
         sale: sale.clone(),
         buyer: buyer(who),
         operation: operation(name),
+        epoch: 1,
         lines: lines(wanted),
+        hold: HoldState::Held,
         remember_refusal: false,
     }
 }
 
-/// An open sale: 10 of `tee`, 2 of `cap`, a campaign `early` of 2 coupons, 4 units a buyer.
+/// An open sale: 10 of `tee`, 2 of `cap`, a campaign `early` of 2 coupons that can be claimed ahead or by a purchase, 4 units a
+/// buyer.
 pub fn small_sale() -> SaleSnapshot {
     let stock = |name, total| ProductSnapshot {
         product: product(name),
@@ -361,6 +414,8 @@ pub fn small_sale() -> SaleSnapshot {
     SaleSnapshot {
         sale: SaleId::parse("replaced").unwrap(),
         generation: 1,
+        revision: 1,
+        is_cancelled: false,
         opens_at_ms: LONG_AGO_MS,
         closes_at_ms: FAR_AHEAD_MS,
         per_buyer_limit: 4,
@@ -370,7 +425,13 @@ pub fn small_sale() -> SaleSnapshot {
         campaigns: vec![CampaignSnapshot {
             campaign: CampaignId::parse("early").unwrap(),
             size: 2,
+            valid_from_ms: None,
+            valid_until_ms: None,
+            claims_from_ms: Some(LONG_AGO_MS),
+            claim_in_purchase: true,
             claims: Vec::new(),
         }],
+        ended: Vec::new(),
+        open: Vec::new(),
     }
 }

@@ -25,7 +25,7 @@ async fn a_reservation_holds_all_its_lines_once() {
     );
     assert_eq!(
         pair.fields("operations").await["w1/stock"],
-        "held reserve ann cap:1,tee:2"
+        "held 1 reserve ann cap:1,tee:2"
     );
     pair.finish().await;
 }
@@ -100,7 +100,7 @@ async fn a_stored_refusal_answers_every_later_copy() {
     );
     assert_eq!(
         pair.fields("operations").await["w1/stock"],
-        "refused:sold-out:cap reserve ann cap:3"
+        "refused:sold-out:cap 1 reserve ann cap:3"
     );
     let other = pair.reserve_request("w2/stock", "ann", &[("tee", 1)]);
     assert_eq!(pair.reserve(&other).await, Ok(ReserveReply::Held));
@@ -120,7 +120,7 @@ async fn a_stored_refusal_answers_every_later_copy() {
 }
 
 #[tokio::test]
-async fn a_repeat_with_other_parameters_is_a_mistake() {
+async fn a_repeat_with_another_quantity_is_refused() {
     let pair = Pair::with(small_sale()).await;
     let request = pair.reserve_request("w1/stock", "ann", &[("tee", 1)]);
     assert_eq!(pair.reserve(&request).await, Ok(ReserveReply::Held));
@@ -168,7 +168,7 @@ async fn a_late_reservation_finds_the_tombstone_of_its_release() {
     );
     assert_eq!(
         pair.fields("operations").await["w1/stock"],
-        "released reserve"
+        "released - reserve"
     );
     assert_eq!(
         pair.release("w1/stock").await,
@@ -240,5 +240,64 @@ async fn a_forgotten_hold_leaves_nothing_and_its_key_can_be_used_again() {
     assert_eq!(nothing, Ok(ReleaseReply::NothingHeld));
     let late = pair.reserve(&reserve).await;
     assert_eq!(late, reserve_refused(ReserveRefusal::Released, false));
+    pair.finish().await;
+}
+
+#[tokio::test]
+async fn a_failing_second_line_leaks_nothing_of_the_first() {
+    let mut sale = small_sale();
+    sale.products[0].total = 1;
+    let pair = Pair::with(sale).await;
+    let sold_out = pair.reserve_request("w1/stock", "ann", &[("cap", 1), ("tee", 2)]);
+    let of_no_product = pair.reserve_request("w2/stock", "ann", &[("cap", 1), ("tea", 1)]);
+    let over_the_limit = pair.reserve_request("w3/stock", "ann", &[("cap", 1), ("tee", 4)]);
+    for request in [&sold_out, &of_no_product, &over_the_limit] {
+        let before = pair.embedded_dump().await;
+        let refused = pair.reserve(request).await;
+        assert!(
+            matches!(refused, Ok(ReserveReply::Refused { .. })),
+            "{refused:?}"
+        );
+        assert_eq!(pair.embedded_dump().await, before, "{request:?}");
+        let refused = pair.reserve(&remembered(request)).await;
+        assert!(
+            matches!(refused, Ok(ReserveReply::Refused { .. })),
+            "{refused:?}"
+        );
+        assert_eq!(stock(&pair, "cap").await, [2, 0, 0]);
+        assert_eq!(pair.fields("buyers").await, BTreeMap::new());
+        let name = request.operation.as_str();
+        assert_eq!(pair.release(name).await, Ok(ReleaseReply::NothingHeld));
+        assert_eq!(stock(&pair, "cap").await, [2, 0, 0]);
+    }
+    pair.finish().await;
+}
+
+#[tokio::test]
+async fn a_reserve_after_confirm_does_not_hold_again() {
+    let pair = Pair::with(small_sale()).await;
+    let request = pair.reserve_request("w1/stock", "ann", &[("tee", 2)]);
+    assert_eq!(pair.reserve(&request).await, Ok(ReserveReply::Held));
+    let confirm = pair.confirm_request("w1/stock", None);
+    assert_eq!(pair.confirm(&confirm).await, Ok(ConfirmReply::Sold));
+    let before = pair.embedded_dump().await;
+    for again in [request.clone(), remembered(&request)] {
+        assert_eq!(pair.reserve(&again).await, Ok(ReserveReply::Sold));
+        assert_eq!(pair.embedded_dump().await, before);
+    }
+    // A rebuild counts it as sold, and knows that it is over.
+    let mut rebuilt = small_sale();
+    rebuilt.products[0].sold = 2;
+    rebuilt.sold = vec![SoldSnapshot {
+        buyer: buyer("ann"),
+        units: 2,
+    }];
+    rebuilt.ended = vec![request.operation.clone()];
+    pair.rebuild(rebuilt).await.unwrap();
+    assert_eq!(
+        pair.reserve(&request).await,
+        reserve_refused(ReserveRefusal::Released, true)
+    );
+    assert_eq!(stock(&pair, "tee").await, [8, 0, 2]);
     pair.finish().await;
 }

@@ -6,19 +6,32 @@
     reason = "a test's helpers fail as the test does: by a panic"
 )]
 
+#[path = "../support/patience.rs"]
+mod patience;
+#[path = "../support/redis_server.rs"]
+mod redis_server;
+
 mod harness;
 mod outcomes;
-mod server;
 
 mod coupons;
+mod coupons_ahead;
 mod gate;
 mod holds;
+mod known_starts;
+mod operations;
 mod rebuild_scripts;
 mod rebuilding;
+mod rollbacks;
+mod windows;
 
 mod model;
 mod random_sequences;
 
+mod contention;
+
+mod cluster;
 mod conversions;
 mod embedded;
+mod large;
 mod refused_service;

@@ -5,21 +5,31 @@ use workflows::ports::reservations::{
     StockCounts,
 };
 
-use crate::harness::{FAR_AHEAD_MS, Failure, LONG_AGO_MS, Outcome, Pair, product, small_sale};
+use crate::harness::{
+    FAR_AHEAD_MS, Failure, LONG_AGO_MS, Outcome, Pair, operation, product, small_sale,
+};
 
 #[expect(clippy::unnecessary_wraps, reason = "to be compared with outcomes")]
-pub fn reserve_refused(reason: ReserveRefusal, buyer_holds: bool) -> Outcome<ReserveReply> {
-    Ok(ReserveReply::Refused {
-        reason,
-        buyer_holds,
-    })
+pub fn reserve_refused(reason: ReserveRefusal, look_up: bool) -> Outcome<ReserveReply> {
+    Ok(ReserveReply::Refused { reason, look_up })
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "to be compared with outcomes")]
-pub fn claim_refused(reason: ClaimRefusal, buyer_holds: bool) -> Outcome<ClaimReply> {
-    Ok(ClaimReply::Refused {
-        reason,
-        buyer_holds,
+pub fn claim_refused(reason: ClaimRefusal, look_up: bool) -> Outcome<ClaimReply> {
+    Ok(ClaimReply::Refused { reason, look_up })
+}
+
+/// A coupon that the operation claimed itself.
+#[expect(clippy::unnecessary_wraps, reason = "to be compared with outcomes")]
+pub fn has_coupon() -> Outcome<ClaimReply> {
+    Ok(ClaimReply::Held { taken_from: None })
+}
+
+/// A coupon that the operation took over.
+#[expect(clippy::unnecessary_wraps, reason = "to be compared with outcomes")]
+pub fn has_coupon_of(ahead: &str) -> Outcome<ClaimReply> {
+    Ok(ClaimReply::Held {
+        taken_from: Some(operation(ahead)),
     })
 }
 

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use redis::Value;
 use workflows::adapters::embedded::interpreter::Interpreter;
-use workflows::adapters::scripts::{Call, Reply, Script};
+use workflows::adapters::scripts::{Call, KEYS_OF_SALE, Reply, Script};
 use workflows::domain::ids::SaleId;
 
-use crate::harness::{Pair, dump_of, raw_connection, redis_url};
+use crate::harness::{Pair, dump_of, redis_url};
+use crate::redis_server::raw_connection;
 
 /// The scripts called by hand on both, replies compared as they are: what a well-behaved adapter never does.
 struct ByHand {
@@ -46,7 +47,7 @@ impl ByHand {
             let mut command = redis::cmd("EVAL");
             command
                 .arg(script.text())
-                .arg(6)
+                .arg(KEYS_OF_SALE)
                 .arg(&call.keys)
                 .arg(&call.arguments);
             let on_redis = match command.query_async::<Value>(redis).await {
@@ -92,7 +93,7 @@ async fn chunks_of_another_rebuild_or_out_of_turn_are_turned_away() {
             "loaded"
         );
     }
-    let finish = |generation, chunks| [generation, chunks, "1000", "2000", "4"];
+    let finish = |generation, chunks| [generation, chunks, "1", "0", "1000", "2000", "4"];
     assert_eq!(
         scripts.call(Script::RebuildFinish, &finish("1", "2")).await,
         "SUPERSEDED"
@@ -141,6 +142,10 @@ async fn malformed_arguments_are_refused_before_anything_is_written() {
         &["product", "tee", "1e3", "0"],
         &["product", "tee", "99999999999", "0"],
         &["campaign", "early", ""],
+        &["campaign", "early", "2", "yes", "", "", ""],
+        &["campaign", "early", "2", "1", "soon", "", ""],
+        &["campaign", "early", "2", "1", "", "1e9", ""],
+        &["ended"],
         &["units", "ann", "one"],
         &["hold", "w1", "ann", "0"],
         &["hold", "w1", "ann", "some"],
@@ -165,9 +170,11 @@ async fn malformed_arguments_are_refused_before_anything_is_written() {
         )
         .await;
     for hours in [
-        ["x", "2000", "4"],
-        ["1000", "x", "4"],
-        ["1000", "2000", "many"],
+        ["1", "0", "x", "2000", "4"],
+        ["1", "0", "1000", "x", "4"],
+        ["1", "0", "1000", "2000", "many"],
+        ["first", "0", "1000", "2000", "4"],
+        ["1", "no", "1000", "2000", "4"],
     ] {
         let finish = [&["1", "1"][..], &hours].concat();
         assert_eq!(
@@ -176,12 +183,19 @@ async fn malformed_arguments_are_refused_before_anything_is_written() {
             "{hours:?}"
         );
     }
-    scripts
-        .call(
-            Script::RebuildFinish,
-            &["1", "1", "0", "9000000000000", "4"],
-        )
-        .await;
+    scripts.call(Script::RebuildBegin, &[""]).await;
+    pair.finish().await;
+}
+
+#[tokio::test]
+async fn malformed_calls_are_refused_before_anything_is_written() {
+    let pair = Pair::new().await;
+    let mut scripts = ByHand::new(&pair).await;
+    scripts.call(Script::RebuildBegin, &["1"]).await;
+    let tee = ["1", "0", "product", "tee", "10", "0"];
+    scripts.call(Script::RebuildLoad, &tee).await;
+    let open = ["1", "1", "1", "0", "0", "9000000000000", "4"];
+    scripts.call(Script::RebuildFinish, &open).await;
     let before = scripts.interpreter.dump();
     for lines in [
         &[][..],
@@ -192,11 +206,40 @@ async fn malformed_arguments_are_refused_before_anything_is_written() {
         &["tee", "-1"],
         &["tee", "1", "tee", "1"],
     ] {
-        let reserve = [&["w1", "0", "ann"][..], lines].concat();
+        let reserve = [&["w1", "0", "1", "held", "ann"][..], lines].concat();
         assert_eq!(
             scripts.call(Script::Reserve, &reserve).await,
             "INVALID",
             "{lines:?}"
+        );
+    }
+    for (script, arguments) in [
+        (
+            Script::Reserve,
+            &["w1", "0", "", "held", "ann", "tee", "1"][..],
+        ),
+        (
+            Script::Reserve,
+            &["w1", "0", "-1", "held", "ann", "tee", "1"],
+        ),
+        (
+            Script::Reserve,
+            &["w1", "0", "1", "sold", "ann", "tee", "1"],
+        ),
+        (Script::Claim, &["w1", "0", "one", "ahead", "ann", "early"]),
+        (Script::Claim, &["w1", "0", "1", "later", "ann", "early"]),
+        (Script::Schedule, &["second", "1000", "2000", "0"]),
+        (Script::Schedule, &["2", "1000", "1000", "0"]),
+        (Script::Schedule, &["2", "1000", "", "0"]),
+        (Script::Schedule, &["2", "1000", "2000", "maybe"]),
+        (Script::Operations, &["first", "10"]),
+        (Script::Operations, &["0", "0"]),
+        (Script::Operations, &["0", "5001"]),
+    ] {
+        assert_eq!(
+            scripts.call(script, arguments).await,
+            "INVALID",
+            "{script:?} {arguments:?}"
         );
     }
     assert_eq!(scripts.interpreter.dump(), before);

@@ -2,6 +2,7 @@
 //! can't rely on what was not compared with a real server.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 use crate::adapters::scripts::Reply;
 
@@ -34,6 +35,9 @@ impl Keyspace {
             }
             (b"HINCRBY", [key, field, by]) => self.hincrby(key, field, by),
             (b"HDEL", [key, fields @ ..]) if !fields.is_empty() => self.hdel(key, fields),
+            (b"HSCAN", [key, cursor, count, limit]) if count.eq_ignore_ascii_case(b"COUNT") => {
+                self.hscan(key, cursor, limit)
+            }
             (b"UNLINK", keys) if !keys.is_empty() => count(
                 keys.iter()
                     .filter(|key| self.hashes.remove(*key).is_some())
@@ -72,6 +76,46 @@ impl Keyspace {
         let bulks = pairs
             .flat_map(|(field, value)| [Reply::Bulk(field.clone()), Reply::Bulk(value.clone())]);
         Reply::Array(bulks.collect())
+    }
+
+    /// The fields in the order of a hash of their names, which no write changes: a cursor is where to go on in it.
+    fn hscan(&self, key: &Bytes, cursor: &Bytes, limit: &Bytes) -> Reply {
+        let Some(from) = std::str::from_utf8(cursor)
+            .ok()
+            .and_then(|cursor| cursor.parse::<u64>().ok())
+        else {
+            return Reply::error("ERR invalid cursor");
+        };
+        let Some(limit) = whole_number(limit)
+            .and_then(|limit| usize::try_from(limit).ok())
+            .filter(|limit| *limit > 0)
+        else {
+            return Reply::error("ERR syntax error");
+        };
+        let hash = self.hashes.get(key).into_iter().flatten();
+        let mut rest: Vec<_> = hash
+            .map(|(field, value)| (place_of(field), field, value))
+            .filter(|(place, ..)| *place >= from)
+            .collect();
+        let mut next = 0;
+        if rest.len() > limit {
+            let (_, (last, ..), _) =
+                rest.select_nth_unstable_by_key(limit - 1, |(place, ..)| *place);
+            // Names of one place stay together, as no cursor leads between them.
+            let last = *last;
+            let before = rest.len();
+            rest.retain(|(place, ..)| *place <= last);
+            if rest.len() < before {
+                next = last + 1;
+            }
+        }
+        let found = rest
+            .iter()
+            .flat_map(|(_, field, value)| [(*field).clone(), (*value).clone()].map(Reply::Bulk));
+        Reply::Array(vec![
+            Reply::Bulk(next.to_string().into_bytes()),
+            Reply::Array(found.collect()),
+        ])
     }
 
     fn hset(&mut self, key: &Bytes, pairs: &[Bytes]) -> Reply {
@@ -113,6 +157,11 @@ impl Keyspace {
         }
         count(removed)
     }
+}
+
+/// Where a field comes in a scan.
+fn place_of(field: &Bytes) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(field)
 }
 
 /// Redis takes a whole number only in the form that it writes itself: no sign `+`, no leading zero, no space.

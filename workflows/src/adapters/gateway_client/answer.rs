@@ -12,8 +12,8 @@ use crate::ports::payment_gateway::{GatewayError, LostAnswer};
 /// The longest answer that is read, in bytes.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
-const WORD_CHARS_MAX: usize = 64;
-const SENTENCE_CHARS_MAX: usize = 256;
+pub(super) const WORD_CHARS_MAX: usize = 64;
+pub(super) const SENTENCE_CHARS_MAX: usize = 256;
 
 /// The answer of a 200; any other status is an error that says what may have happened.
 pub(super) async fn read<T: DeserializeOwned>(response: Response) -> Result<T, GatewayError> {
@@ -132,7 +132,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
 }
 
-fn shortened(text: &str, chars_max: usize) -> String {
+pub(super) fn shortened(text: &str, chars_max: usize) -> String {
     text.chars()
         .filter(|c| !c.is_control())
         .take(chars_max)

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use crate::domain::money::Money;
 use crate::ports::payment_gateway::{
     Approval, ApproveRequest, CancelRequest, Cancellation, Decline, GatewayError, PaymentGateway,
-    PaymentRecord, PaymentStatus,
+    PaymentRecord, PaymentStatus, PrepareRequest, Prepared,
 };
 
 pub use answer::ANSWER_BYTES_MAX;
@@ -35,6 +35,10 @@ pub struct GatewaySettings {
     pub pool_idle_timeout: Duration,
     /// Unused connections kept open.
     pub pool_idle_max: usize,
+    /// Where the gateway sends the buyer back to, with `order_id` and `authorization` in the query: an absolute http or https URL.
+    pub return_url: Option<String>,
+    /// Where the gateway sends its webhooks for what is prepared here, when not where it is configured to: as above.
+    pub webhook_url: Option<String>,
 }
 
 impl Default for GatewaySettings {
@@ -44,6 +48,8 @@ impl Default for GatewaySettings {
             request_timeout: Duration::from_secs(10),
             pool_idle_timeout: Duration::from_secs(30),
             pool_idle_max: 256,
+            return_url: None,
+            webhook_url: None,
         }
     }
 }
@@ -74,6 +80,11 @@ pub enum GatewayConfigError {
     /// A bound of zero would fail every request.
     #[error("the payment gateway's {0} must be more than zero")]
     Zero(&'static str),
+    /// A URL that a browser or the gateway could not follow.
+    #[error(
+        "the payment gateway's {0} must be an absolute http or https URL of at most 2,048 bytes"
+    )]
+    BadTarget(&'static str),
     /// reqwest could not be set up.
     #[error("the HTTP client could not be set up")]
     Client(#[source] reqwest::Error),
@@ -84,6 +95,8 @@ pub enum GatewayConfigError {
 pub struct HttpPaymentGateway {
     client: Client,
     base: Url,
+    return_url: Option<String>,
+    webhook_url: Option<String>,
 }
 
 impl HttpPaymentGateway {
@@ -100,6 +113,17 @@ impl HttpPaymentGateway {
                 return Err(GatewayConfigError::Zero(name));
             }
         }
+        for (name, target) in [
+            ("return URL", &settings.return_url),
+            ("webhook URL", &settings.webhook_url),
+        ] {
+            if target
+                .as_deref()
+                .is_some_and(|url| !wire::is_web_address(url))
+            {
+                return Err(GatewayConfigError::BadTarget(name));
+            }
+        }
         let client = Client::builder()
             .connect_timeout(settings.connect_timeout)
             .timeout(settings.request_timeout)
@@ -111,7 +135,12 @@ impl HttpPaymentGateway {
             .retry(retry::never()) // retries are the saga's, under its policy
             .build()
             .map_err(GatewayConfigError::Client)?;
-        Ok(Self { client, base })
+        Ok(Self {
+            client,
+            base,
+            return_url: settings.return_url.clone(),
+            webhook_url: settings.webhook_url.clone(),
+        })
     }
 
     fn url(&self, segments: &[&str]) -> Url {
@@ -136,6 +165,22 @@ impl HttpPaymentGateway {
 
 #[async_trait]
 impl PaymentGateway for HttpPaymentGateway {
+    async fn prepare(&self, request: &PrepareRequest) -> Result<Prepared, GatewayError> {
+        let expires_at = request.expires_at.0;
+        let body = wire::ReserveBody {
+            order_id: &request.order_id,
+            amount: request.amount.amount,
+            currency: request.amount.currency,
+            expires_at: jiff::Timestamp::from_microsecond(expires_at)
+                .map_err(|_| unsendable("bad-expires-at", "expires_at is out of range"))?,
+            return_url: self.return_url.as_deref(),
+            webhook_url: self.webhook_url.as_deref(),
+        };
+        let post = self.post(self.url(&["payments", "reserve"]), &request.idempotency_key)?;
+        let reserved: wire::ReserveAnswer = self.call(post.json(&body)).await?;
+        reserved.page_of(&request.order_id, request.amount)
+    }
+
     async fn approve(&self, request: &ApproveRequest) -> Result<Approval, GatewayError> {
         let body = wire::ApproveBody {
             order_id: &request.order_id,
@@ -270,9 +315,21 @@ fn checked_base(base_url: &str) -> Result<Url, GatewayConfigError> {
 fn key_header(key: &str) -> Result<HeaderValue, GatewayError> {
     let sound = (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len())
         && key.bytes().all(|byte| byte.is_ascii_graphic());
-    HeaderValue::from_str(key).ok().filter(|_| sound).ok_or_else(|| GatewayError::Rejected {
+    HeaderValue::from_str(key)
+        .ok()
+        .filter(|_| sound)
+        .ok_or_else(|| {
+            let reason =
+                format!("a key is 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible ASCII characters");
+            unsendable("bad-idempotency-key", &reason)
+        })
+}
+
+/// A bug of the caller, found before anything was sent.
+fn unsendable(code: &str, reason: &str) -> GatewayError {
+    GatewayError::Rejected {
         status: 0,
-        code: "bad-idempotency-key".to_owned(),
-        message: format!("a key is 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible ASCII characters; nothing was sent"),
-    })
+        code: code.to_owned(),
+        message: format!("{reason}; nothing was sent"),
+    }
 }

@@ -1,11 +1,28 @@
 //! The gateway's JSON, in both directions. What does not parse here has not been understood, and is never a yes.
 
+use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
+use super::answer::{SENTENCE_CHARS_MAX, WORD_CHARS_MAX, shortened};
 use crate::domain::money::{Currency, Money};
 use crate::ports::payment_gateway::{
     Cancellation, Decline, GatewayError, LostAnswer, PaymentId, PaymentRecord, PaymentStatus,
+    Prepared,
 };
+
+const URL_BYTES_MAX: usize = 2_048;
+
+#[derive(Serialize)]
+pub(super) struct ReserveBody<'a> {
+    pub order_id: &'a str,
+    pub amount: u64,
+    pub currency: Currency,
+    pub expires_at: jiff::Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub return_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook_url: Option<&'a str>,
+}
 
 #[derive(Serialize)]
 pub(super) struct ApproveBody<'a> {
@@ -19,6 +36,14 @@ pub(super) struct ApproveBody<'a> {
 pub(super) struct CancelBody {
     pub amount: u64,
     pub expected_rest_amount: u64,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ReserveAnswer {
+    order_id: String,
+    amount: u64,
+    currency: Currency,
+    redirect_url: String,
 }
 
 #[derive(Deserialize)]
@@ -62,6 +87,43 @@ impl Refusal {
     }
 }
 
+impl ReserveAnswer {
+    /// The page of exactly this order and amount, which a browser can be sent to.
+    pub fn page_of(self, order_id: &str, amount: Money) -> Result<Prepared, GatewayError> {
+        let Self {
+            order_id: theirs,
+            redirect_url,
+            ..
+        } = self;
+        if theirs != order_id || Money::new(self.amount, self.currency) != amount {
+            return Err(wrong_page("a page of another order or amount"));
+        }
+        if !is_web_address(&redirect_url) {
+            return Err(wrong_page(
+                "redirect_url is not an http or https URL of at most 2,048 bytes",
+            ));
+        }
+        Ok(Prepared { redirect_url })
+    }
+}
+
+/// An absolute http or https URL with a host and without credentials. The parser would also take `http:host` and `http:\\host`,
+/// which a browser may take for a place of ours.
+pub(super) fn is_web_address(text: &str) -> bool {
+    let plain = text.len() <= URL_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_absolute = text.split_once("://").is_some_and(|(scheme, host)| {
+        scheme.bytes().all(|byte| byte.is_ascii_alphabetic()) && !host.starts_with(['/', '\\'])
+    });
+    plain
+        && is_absolute
+        && Url::parse(text).is_ok_and(|url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.has_host()
+                && url.username().is_empty()
+                && url.password().is_none()
+        })
+}
+
 impl TryFrom<PaymentAnswer> for PaymentRecord {
     type Error = GatewayError;
 
@@ -84,6 +146,11 @@ impl TryFrom<PaymentAnswer> for PaymentRecord {
             ));
         }
         let amount = Money::new(amount, currency);
+        // It goes into the journal, and the message to the buyer.
+        let decline = decline.map(|Decline { code, message }| Decline {
+            code: shortened(&code, WORD_CHARS_MAX),
+            message: shortened(&message, SENTENCE_CHARS_MAX),
+        });
         Ok(Self {
             payment_id,
             order_id,
@@ -107,6 +174,10 @@ impl TryFrom<CancelAnswer> for Cancellation {
             rest: cancelled.rest_amount,
         })
     }
+}
+
+fn wrong_page(reason: &str) -> GatewayError {
+    GatewayError::WrongPage(reason.to_owned())
 }
 
 fn unreadable(reason: &str) -> GatewayError {

@@ -2,6 +2,8 @@
 
 use ::redis::Cmd;
 
+use engine::planted;
+
 use crate::adapters::scripts::{Reply, Script};
 use crate::ports::reservations::ReservationError;
 
@@ -43,6 +45,7 @@ pub async fn load_scripts(
     run_id: &str,
 ) -> Result<Attached, ReservationError> {
     let mut shas: [String; Script::ALL.len()] = std::array::from_fn(|_| String::new());
+    let run_id = planted::either("scripts-run-on-any-server", run_id, "any");
     for script in Script::ALL {
         if !script.needs_checked_store() {
             continue;

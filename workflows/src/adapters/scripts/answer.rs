@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::domain::ids::{CampaignId, ProductId};
 use crate::ports::reservations::{
-    CampaignCounts, ClaimRefusal, ClaimReply, ConfirmReply, ReleaseReply, ReservationError,
-    ReserveRefusal, ReserveReply, SaleCounts, StockCounts,
+    CampaignCounts, ClaimRefusal, ClaimReply, ConfirmReply, ExtendReply, NotUnderstood,
+    OperationKey, ReleaseReply, ReservationError, ReserveRefusal, ReserveReply, SaleCounts,
+    ScheduleReply, StockCounts,
 };
 
 use super::Reply;
@@ -32,27 +33,46 @@ const MISUSE_CODES: [&str; 5] = ["MISMATCH", "SOLD", "USED", "INVALID", "SUPERSE
 pub fn claim(reply: Reply) -> Result<ClaimReply, ReservationError> {
     let words = words(reply)?;
     match words.each().as_slice() {
-        ["held"] => Ok(ClaimReply::Held),
-        ["used"] => Ok(ClaimReply::Used),
-        ["refused", reason, holds, detail] => {
-            let reason = match *reason {
-                "coupons-exhausted" => ClaimRefusal::CouponsExhausted,
-                "coupon-already-used" => ClaimRefusal::CouponAlreadyUsed,
-                "sale-not-open" => ClaimRefusal::SaleNotOpen {
-                    opens_at_ms: number(detail)?,
-                },
-                "sale-closed" => ClaimRefusal::SaleClosed,
-                "released" => ClaimRefusal::Released,
-                "unknown-campaign" => ClaimRefusal::UnknownCampaign,
-                _ => return Err(words.not_understood()),
-            };
-            Ok(ClaimReply::Refused {
-                reason,
-                buyer_holds: *holds == "1",
-            })
-        }
+        ["held", from] => Ok(ClaimReply::Held {
+            taken_from: operation(from)?,
+        }),
+        ["used", from] => Ok(ClaimReply::Used {
+            taken_from: operation(from)?,
+        }),
+        ["refused", reason, look_up, detail] => Ok(ClaimReply::Refused {
+            reason: claim_refusal(reason, detail)?,
+            look_up: *look_up == "1",
+        }),
         _ => Err(words.not_understood()),
     }
+}
+
+fn claim_refusal(reason: &str, detail: &str) -> Result<ClaimRefusal, ReservationError> {
+    Ok(match reason {
+        "coupons-exhausted" => ClaimRefusal::CouponsExhausted,
+        "coupon-already-used" => ClaimRefusal::CouponAlreadyUsed,
+        "no-coupon" => ClaimRefusal::NoCoupon,
+        "claims-not-open" => ClaimRefusal::ClaimsNotOpen {
+            from_ms: match detail {
+                "" => None,
+                from => Some(number(from)?),
+            },
+        },
+        "not-valid-yet" => ClaimRefusal::NotValidYet {
+            from_ms: number(detail)?,
+        },
+        "expired" => ClaimRefusal::Expired {
+            until_ms: number(detail)?,
+        },
+        "sale-cancelled" => ClaimRefusal::SaleCancelled,
+        "sale-not-open" => ClaimRefusal::SaleNotOpen {
+            opens_at_ms: number(detail)?,
+        },
+        "sale-closed" => ClaimRefusal::SaleClosed,
+        "released" => ClaimRefusal::Released,
+        "unknown-campaign" => ClaimRefusal::UnknownCampaign,
+        _ => return Err(not_understood(&reason)),
+    })
 }
 
 pub fn reserve(reply: Reply) -> Result<ReserveReply, ReservationError> {
@@ -60,7 +80,7 @@ pub fn reserve(reply: Reply) -> Result<ReserveReply, ReservationError> {
     match words.each().as_slice() {
         ["held"] => Ok(ReserveReply::Held),
         ["sold"] => Ok(ReserveReply::Sold),
-        ["refused", reason, holds, detail] => {
+        ["refused", reason, look_up, detail] => {
             let reason = match *reason {
                 "sold-out" => ReserveRefusal::SoldOut {
                     product: product(detail)?,
@@ -72,6 +92,7 @@ pub fn reserve(reply: Reply) -> Result<ReserveReply, ReservationError> {
                     opens_at_ms: number(detail)?,
                 },
                 "sale-closed" => ReserveRefusal::SaleClosed,
+                "sale-cancelled" => ReserveRefusal::SaleCancelled,
                 "released" => ReserveRefusal::Released,
                 "unknown-product" => ReserveRefusal::UnknownProduct {
                     product: product(detail)?,
@@ -80,9 +101,27 @@ pub fn reserve(reply: Reply) -> Result<ReserveReply, ReservationError> {
             };
             Ok(ReserveReply::Refused {
                 reason,
-                buyer_holds: *holds == "1",
+                look_up: *look_up == "1",
             })
         }
+        _ => Err(words.not_understood()),
+    }
+}
+
+pub fn extend(reply: Reply) -> Result<ExtendReply, ReservationError> {
+    let words = words(reply)?;
+    match words.each().as_slice() {
+        ["paying"] => Ok(ExtendReply::Paying),
+        ["not-held"] => Ok(ExtendReply::NotHeld),
+        _ => Err(words.not_understood()),
+    }
+}
+
+pub fn schedule(reply: Reply) -> Result<ScheduleReply, ReservationError> {
+    let words = words(reply)?;
+    match words.each().as_slice() {
+        ["scheduled"] => Ok(ScheduleReply::Scheduled),
+        ["superseded"] => Ok(ScheduleReply::Superseded),
         _ => Err(words.not_understood()),
     }
 }
@@ -120,8 +159,14 @@ pub fn counts(reply: Reply) -> Result<Option<SaleCounts>, ReservationError> {
         Reply::Nil => Ok(None),
         Reply::Error { code, text } => Err(refusal_to_answer(&code, &text)),
         Reply::Array(parts) => match parts.as_slice() {
-            [generation, Reply::Array(stock), Reply::Array(campaigns)] => Ok(Some(SaleCounts {
+            [
+                generation,
+                revision,
+                Reply::Array(stock),
+                Reply::Array(campaigns),
+            ] => Ok(Some(SaleCounts {
                 generation: number(generation.as_text().unwrap_or_default())?,
+                revision: number(revision.as_text().unwrap_or_default())?,
                 products: stock_counts(stock)?,
                 campaigns: campaign_counts(campaigns)?,
             })),
@@ -133,12 +178,12 @@ pub fn counts(reply: Reply) -> Result<Option<SaleCounts>, ReservationError> {
 
 fn stock_counts(fields: &[Reply]) -> Result<BTreeMap<ProductId, StockCounts>, ReservationError> {
     let mut products: BTreeMap<ProductId, StockCounts> = BTreeMap::new();
-    for (name, part, value) in counters(fields)? {
+    for (name, part, value) in fields_of(fields)? {
         let counts = products.entry(product(name)?).or_default();
         match part {
-            "available" => counts.available = value,
-            "held" => counts.held = value,
-            "sold" => counts.sold = value,
+            "available" => counts.available = number(value)?,
+            "held" => counts.held = number(value)?,
+            "sold" => counts.sold = number(value)?,
             _ => return Err(not_understood(&format!("{name}:{part}"))),
         }
     }
@@ -149,12 +194,14 @@ fn campaign_counts(
     fields: &[Reply],
 ) -> Result<BTreeMap<CampaignId, CampaignCounts>, ReservationError> {
     let mut campaigns: BTreeMap<CampaignId, CampaignCounts> = BTreeMap::new();
-    for (name, part, value) in counters(fields)? {
+    for (name, part, value) in fields_of(fields)? {
         let campaign = CampaignId::parse(name).map_err(|_| not_understood(&name))?;
         let counts = campaigns.entry(campaign).or_default();
         match part {
-            "size" => counts.size = value,
-            "issued" => counts.issued = value,
+            "size" => counts.size = number(value)?,
+            "issued" => counts.issued = number(value)?,
+            // What the campaign allows, and when: nothing to count.
+            "in_purchase" | "valid_from_ms" | "valid_until_ms" | "claims_from_ms" => {}
             _ => return Err(not_understood(&format!("{name}:{part}"))),
         }
     }
@@ -162,7 +209,7 @@ fn campaign_counts(
 }
 
 /// The fields `<name>:<part>` of a hash and their values.
-fn counters(fields: &[Reply]) -> Result<Vec<(&str, &str, u64)>, ReservationError> {
+fn fields_of(fields: &[Reply]) -> Result<Vec<(&str, &str, &str)>, ReservationError> {
     let (pairs, []) = fields.as_chunks::<2>() else {
         return Err(not_understood(&fields));
     };
@@ -173,7 +220,7 @@ fn counters(fields: &[Reply]) -> Result<Vec<(&str, &str, u64)>, ReservationError
                 .as_text()
                 .and_then(|field| field.split_once(':'))
                 .ok_or_else(|| not_understood(field))?;
-            Ok((name, part, number(value.as_text().unwrap_or_default())?))
+            Ok((name, part, value.as_text().unwrap_or_default()))
         })
         .collect()
 }
@@ -207,16 +254,25 @@ fn words(reply: Reply) -> Result<Words, ReservationError> {
     }
 }
 
-fn number<N: std::str::FromStr>(text: &str) -> Result<N, ReservationError> {
+pub fn number<N: std::str::FromStr>(text: &str) -> Result<N, ReservationError> {
     text.parse().map_err(|_| not_understood(&text))
 }
 
-fn product(text: &str) -> Result<ProductId, ReservationError> {
+pub fn product(text: &str) -> Result<ProductId, ReservationError> {
     ProductId::parse(text).map_err(|_| not_understood(&text))
 }
 
+/// An operation's key; no text is none.
+pub fn operation(text: &str) -> Result<Option<OperationKey>, ReservationError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let key = OperationKey::parse(text).map_err(|_| not_understood(&text))?;
+    Ok(Some(key))
+}
+
 /// What an error reply means; see the head of `prelude.lua` for those that the scripts give.
-fn refusal_to_answer(code: &str, text: &str) -> ReservationError {
+pub fn refusal_to_answer(code: &str, text: &str) -> ReservationError {
     match code {
         "NOSCRIPT" => ReservationError::OtherIncarnation(
             "its server was restarted or replaced, or its scripts were flushed".to_owned(),
@@ -231,6 +287,6 @@ fn refusal_to_answer(code: &str, text: &str) -> ReservationError {
 }
 
 /// Script and adapter were built from one commit, so this is a mistake in one of them; what the call did is not known.
-fn not_understood(what: &impl std::fmt::Debug) -> ReservationError {
-    ReservationError::MaybeSent(format!("an answer that is not understood: {what:?}").into())
+pub fn not_understood(what: &impl std::fmt::Debug) -> ReservationError {
+    ReservationError::MaybeSent(NotUnderstood(format!("{what:?}")).into())
 }

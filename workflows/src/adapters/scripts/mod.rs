@@ -2,6 +2,8 @@
 //! run a script, so that two of them differ in nothing but where the script runs.
 
 mod answer;
+mod defects;
+mod page;
 mod question;
 mod reply;
 mod snapshot;
@@ -13,8 +15,9 @@ use async_trait::async_trait;
 
 use crate::domain::ids::SaleId;
 use crate::ports::reservations::{
-    ClaimReply, ClaimRequest, ConfirmReply, ConfirmRequest, ReleaseReply, ReleaseRequest,
-    ReservationError, Reservations, ReserveReply, ReserveRequest, SaleCounts, SaleSnapshot,
+    ClaimReply, ClaimRequest, ConfirmReply, ConfirmRequest, ExtendReply, ExtendRequest,
+    OperationPage, ReleaseReply, ReleaseRequest, ReservationError, Reservations, ReserveReply,
+    ReserveRequest, SaleCounts, SaleSnapshot, ScheduleReply, ScheduleRequest,
 };
 
 pub use reply::Reply;
@@ -26,6 +29,8 @@ pub enum Script {
     Claim,
     /// `reserve.lua`
     Reserve,
+    /// `extend.lua`
+    Extend,
     /// `confirm.lua`
     Confirm,
     /// `release.lua`
@@ -38,6 +43,10 @@ pub enum Script {
     RebuildLoad,
     /// `rebuild_finish.lua`
     RebuildFinish,
+    /// `schedule.lua`
+    Schedule,
+    /// `operations.lua`
+    Operations,
     /// `counts.lua`
     Counts,
 }
@@ -53,30 +62,40 @@ macro_rules! script_text {
 
 impl Script {
     /// Every script, each at the index that it has as a number.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Claim,
         Self::Reserve,
+        Self::Extend,
         Self::Confirm,
         Self::Release,
         Self::ReleaseClaim,
         Self::RebuildBegin,
         Self::RebuildLoad,
         Self::RebuildFinish,
+        Self::Schedule,
+        Self::Operations,
         Self::Counts,
     ];
 
     /// What is run: the prelude and the script.
     #[must_use]
-    pub const fn text(self) -> &'static str {
+    pub fn text(self) -> &'static str {
+        defects::planted_in(self, self.written())
+    }
+
+    const fn written(self) -> &'static str {
         match self {
             Self::Claim => script_text!("claim.lua"),
             Self::Reserve => script_text!("reserve.lua"),
+            Self::Extend => script_text!("extend.lua"),
             Self::Confirm => script_text!("confirm.lua"),
             Self::Release => script_text!("release.lua"),
             Self::ReleaseClaim => script_text!("release_claim.lua"),
             Self::RebuildBegin => script_text!("rebuild_begin.lua"),
             Self::RebuildLoad => script_text!("rebuild_load.lua"),
             Self::RebuildFinish => script_text!("rebuild_finish.lua"),
+            Self::Schedule => script_text!("schedule.lua"),
+            Self::Operations => script_text!("operations.lua"),
             Self::Counts => script_text!("counts.lua"),
         }
     }
@@ -85,16 +104,21 @@ impl Script {
     #[must_use]
     pub const fn needs_checked_store(self) -> bool {
         match self {
-            Self::Claim | Self::Reserve | Self::Confirm | Self::Release | Self::ReleaseClaim => {
-                true
-            }
+            Self::Claim
+            | Self::Reserve
+            | Self::Extend
+            | Self::Confirm
+            | Self::Release
+            | Self::ReleaseClaim
+            | Self::Schedule
+            | Self::Operations => true,
             Self::RebuildBegin | Self::RebuildLoad | Self::RebuildFinish | Self::Counts => false,
         }
     }
 }
 
 /// How many keys each script gets.
-pub const KEYS_OF_SALE: usize = 6;
+pub const KEYS_OF_SALE: usize = 7;
 
 /// The keys of a sale in the order that `prelude.lua` names them, all with the tag `{sale}`.
 #[must_use]
@@ -106,6 +130,7 @@ pub fn keys_of(sale: &SaleId) -> [String; KEYS_OF_SALE] {
         "operations",
         "campaigns",
         "claims",
+        "starts",
     ]
     .map(|part| {
         let mut key = String::with_capacity(sale.as_str().len() + 24);
@@ -164,6 +189,10 @@ impl<R: RunScript> Reservations for R {
         answer::reserve(self.run(question::reserve(request)).await?)
     }
 
+    async fn extend(&self, request: &ExtendRequest) -> Result<ExtendReply, ReservationError> {
+        answer::extend(self.run(question::extend(request)).await?)
+    }
+
     async fn confirm(&self, request: &ConfirmRequest) -> Result<ConfirmReply, ReservationError> {
         answer::confirm(self.run(question::confirm(request)).await?)
     }
@@ -195,6 +224,19 @@ impl<R: RunScript> Reservations for R {
     async fn close_gate(&self, sale: &SaleId) -> Result<(), ReservationError> {
         let call = Call::new(Script::RebuildBegin, sale, vec![String::new()]);
         answer::done(self.run(call).await?)
+    }
+
+    async fn schedule(&self, request: &ScheduleRequest) -> Result<ScheduleReply, ReservationError> {
+        answer::schedule(self.run(question::schedule(request)).await?)
+    }
+
+    async fn operations(
+        &self,
+        sale: &SaleId,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<OperationPage, ReservationError> {
+        page::read(self.run(question::operations(sale, cursor, limit)).await?)
     }
 
     async fn counts(&self, sale: &SaleId) -> Result<Option<SaleCounts>, ReservationError> {

@@ -1,8 +1,8 @@
 //! A rebuild as calls: begin, chunks of a bounded size, finish.
 
-use crate::ports::reservations::{ClaimState, SaleSnapshot};
+use crate::ports::reservations::{CampaignSnapshot, ClaimSnapshot, ClaimState, SaleSnapshot};
 
-use super::question::push_lines;
+use super::question::{flag, push_lines};
 use super::{Call, Script};
 
 /// Records a chunk holds at most: a script runs alone, so a chunk must be short. 1,000 take a few milliseconds.
@@ -16,6 +16,8 @@ pub fn calls(snapshot: &SaleSnapshot) -> impl Iterator<Item = Call> + Send {
     let finish = vec![
         generation.clone(),
         chunk_count.to_string(),
+        snapshot.revision.to_string(),
+        flag(snapshot.is_cancelled),
         snapshot.opens_at_ms.to_string(),
         snapshot.closes_at_ms.to_string(),
         snapshot.per_buyer_limit.to_string(),
@@ -48,6 +50,8 @@ fn count_records(snapshot: &SaleSnapshot) -> usize {
         + snapshot.sold.len()
         + snapshot.holds.len()
         + claims
+        + snapshot.ended.len()
+        + snapshot.open.len()
 }
 
 /// The records of `rebuild_load.lua`: products and campaigns before what refers to them.
@@ -66,6 +70,10 @@ fn records(snapshot: &SaleSnapshot) -> impl Iterator<Item = Vec<String>> + Send 
             "campaign".to_owned(),
             campaign.campaign.to_string(),
             campaign.size.to_string(),
+            flag(campaign.claim_in_purchase),
+            instant(campaign.valid_from_ms),
+            instant(campaign.valid_until_ms),
+            instant(campaign.claims_from_ms),
         ]
     });
     let sold = snapshot.sold.iter().map(|sold| {
@@ -83,25 +91,43 @@ fn records(snapshot: &SaleSnapshot) -> impl Iterator<Item = Vec<String>> + Send 
         record
     });
     let claims = snapshot.campaigns.iter().flat_map(|campaign| {
-        campaign.claims.iter().map(|claim| {
-            let state = match claim.state {
-                ClaimState::Held => "held",
-                ClaimState::Used => "used",
-            };
-            let (operation, buyer) = (claim.operation.to_string(), claim.buyer.to_string());
-            let campaign = campaign.campaign.to_string();
-            vec![
-                "claim".to_owned(),
-                operation,
-                buyer,
-                campaign,
-                state.to_owned(),
-            ]
-        })
+        let claims = campaign.claims.iter();
+        claims.map(|claim| claim_record(campaign, claim))
     });
+    let ended = snapshot
+        .ended
+        .iter()
+        .map(|operation| vec!["ended".to_owned(), operation.to_string()]);
+    let open = snapshot
+        .open
+        .iter()
+        .map(|operation| vec!["open".to_owned(), operation.to_string()]);
     products
         .chain(campaigns)
         .chain(sold)
         .chain(holds)
         .chain(claims)
+        .chain(ended)
+        .chain(open)
+}
+
+fn claim_record(campaign: &CampaignSnapshot, claim: &ClaimSnapshot) -> Vec<String> {
+    let state = match claim.state {
+        ClaimState::Issued => "issued",
+        ClaimState::Held => "held",
+        ClaimState::Used => "used",
+    };
+    let taken_from = claim.taken_from.as_ref();
+    vec![
+        "claim".to_owned(),
+        claim.operation.to_string(),
+        claim.buyer.to_string(),
+        campaign.campaign.to_string(),
+        state.to_owned(),
+        taken_from.map_or_else(String::new, ToString::to_string),
+    ]
+}
+
+fn instant(at_ms: Option<i64>) -> String {
+    at_ms.map_or_else(String::new, |at_ms| at_ms.to_string())
 }

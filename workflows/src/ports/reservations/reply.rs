@@ -2,21 +2,30 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::ids::{CampaignId, ProductId};
+use crate::domain::ids::{BuyerId, CampaignId, ProductId};
+
+use super::{ClaimState, HoldState, Lines, OperationKey};
 
 /// The answer to a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClaimReply {
-    /// The operation has claimed the coupon, now or before.
-    Held,
+    /// The operation has a coupon, now or since before.
+    Held {
+        /// The operation that had claimed it ahead for the buyer; `None` when this operation claimed it.
+        taken_from: Option<OperationKey>,
+    },
     /// A repeat: the coupon of this operation was used meanwhile.
-    Used,
+    Used {
+        /// As in [`ClaimReply::Held`].
+        taken_from: Option<OperationKey>,
+    },
     /// The operation has no coupon, and gets none.
     Refused {
         /// Why.
         reason: ClaimRefusal,
-        /// The buyer has something of this sale by another operation: the purchase may be one that is there already.
-        buyer_holds: bool,
+        /// The buyer has something of this sale by another operation, or the start is known: the purchase may be one that is there
+        /// already.
+        look_up: bool,
     },
 }
 
@@ -41,6 +50,30 @@ pub enum ClaimRefusal {
     /// The operation was released before: it may not take effect any more.
     #[error("the claim was given back")]
     Released,
+    /// The sale was cancelled.
+    #[error("the sale was cancelled")]
+    SaleCancelled,
+    /// The buyer has none, and this campaign's coupons are only claimed ahead.
+    #[error("this buyer holds no coupon of this campaign, and a purchase can't claim one")]
+    NoCoupon,
+    /// Too early to claim ahead.
+    #[error("coupons of this campaign can't be claimed yet")]
+    ClaimsNotOpen {
+        /// From when on they can be, in Unix milliseconds; absent when they are only claimed within a purchase.
+        from_ms: Option<i64>,
+    },
+    /// Too early to use it.
+    #[error("coupons of this campaign are not valid yet")]
+    NotValidYet {
+        /// From when on they are, in Unix milliseconds.
+        from_ms: i64,
+    },
+    /// Too late to use or claim it.
+    #[error("coupons of this campaign have expired")]
+    Expired {
+        /// When they expired, in Unix milliseconds.
+        until_ms: i64,
+    },
     /// The sale has no such campaign.
     #[error("the sale has no such campaign")]
     UnknownCampaign,
@@ -57,8 +90,8 @@ pub enum ReserveReply {
     Refused {
         /// Why.
         reason: ReserveRefusal,
-        /// The buyer holds or bought units of this sale: the purchase may be one that is there already.
-        buyer_holds: bool,
+        /// The buyer holds or bought units of this sale, or the start is known: the purchase may be one that is there already.
+        look_up: bool,
     },
 }
 
@@ -89,6 +122,9 @@ pub enum ReserveRefusal {
     /// The operation was released before: it may not take effect any more.
     #[error("the reservation was given back")]
     Released,
+    /// The sale was cancelled.
+    #[error("the sale was cancelled")]
+    SaleCancelled,
     /// The sale has no such product.
     #[error("the sale has no product {product}")]
     UnknownProduct {
@@ -109,6 +145,82 @@ pub enum ConfirmReply {
     NotHeld,
 }
 
+/// The answer to an extension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExtendReply {
+    /// The units are held for the charge, now or since before (also when they are sold by now).
+    Paying,
+    /// The operation holds nothing, or this generation has not seen it: nothing may be charged for it.
+    NotHeld,
+}
+
+/// The answer to a new schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScheduleReply {
+    /// The gate goes by it, now or since before.
+    Scheduled,
+    /// The gate goes by a later one.
+    Superseded,
+}
+
+/// Some of a sale's operations, as the gate has them now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperationPage {
+    /// The generation that they belong to.
+    pub generation: u64,
+    /// In no order; while others write, one may come twice, and one that came or went meanwhile may be missing.
+    pub operations: Vec<StoredOperation>,
+    /// Where to go on; `None` when all were seen.
+    pub next: Option<String>,
+}
+
+/// What the gate keeps of an operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredOperation {
+    /// Which.
+    pub operation: OperationKey,
+    /// The highest epoch under which it was made or repeated; `None` when a rebuild loaded it from the database, and for a
+    /// release that came first.
+    pub epoch: Option<u64>,
+    /// What it has.
+    pub what: OperationState,
+}
+
+/// What an operation has in the gate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OperationState {
+    /// Units, for a purchase that is open.
+    Holds {
+        /// For whom.
+        buyer: BuyerId,
+        /// The units.
+        lines: Lines,
+        /// Whether the charge has begun.
+        hold: HoldState,
+    },
+    /// Units that were confirmed.
+    Sold {
+        /// For whom.
+        buyer: BuyerId,
+        /// The units.
+        lines: Lines,
+    },
+    /// A coupon. One that a purchase has taken over comes twice: as the purchase's, and as the claim ahead's, which names nobody
+    /// as `taken_from` and is held or used as the purchase's is.
+    Coupon {
+        /// Of which campaign.
+        campaign: CampaignId,
+        /// For whom.
+        buyer: BuyerId,
+        /// What became of it.
+        state: ClaimState,
+        /// As in [`ClaimReply::Held`].
+        taken_from: Option<OperationKey>,
+    },
+    /// Nothing: it was refused or released, and stays so.
+    Nothing,
+}
+
 /// The answer to a release. Either way the operation holds nothing from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReleaseReply {
@@ -123,6 +235,8 @@ pub enum ReleaseReply {
 pub struct SaleCounts {
     /// The generation that the last rebuild gave.
     pub generation: u64,
+    /// The schedule that the gate goes by.
+    pub revision: u32,
     /// By product.
     pub products: BTreeMap<ProductId, StockCounts>,
     /// By campaign.

@@ -143,8 +143,23 @@ pub struct ClaimRequest {
     pub buyer: BuyerId,
     /// Names this operation.
     pub operation: OperationKey,
+    /// Under which epoch of its partition the operation's node works: kept with the operation, so that one whose node can no
+    /// longer make it durable is told from one that is just being made durable.
+    pub epoch: u64,
+    /// For what.
+    pub purpose: ClaimPurpose,
     /// As in [`ReserveRequest::remember_refusal`].
     pub remember_refusal: bool,
+}
+
+/// What a coupon is claimed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimPurpose {
+    /// To be kept by the buyer until a purchase takes it: needs no open sale, but a campaign whose coupons can be claimed now.
+    Ahead,
+    /// For a purchase: takes the coupon that the buyer holds, or claims one where the campaign allows that. The sale must be open
+    /// and the coupon valid.
+    Purchase,
 }
 
 /// Hold the units of all `lines` for `buyer`.
@@ -156,12 +171,49 @@ pub struct ReserveRequest {
     pub buyer: BuyerId,
     /// Names this operation.
     pub operation: OperationKey,
+    /// As in [`ClaimRequest::epoch`].
+    pub epoch: u64,
     /// What to hold: all or nothing.
     pub lines: Lines,
+    /// The charge follows at once: the hold is made [`HoldState::Paying`], without a later [`super::Reservations::extend`].
+    pub hold: HoldState,
     /// Set it when an earlier copy of this operation may still be on its way (any attempt but the first): a refusal is then
     /// stored, so that the late copy gets it too and can't hold what nobody will release. A first attempt leaves it unset,
     /// and its refusal writes nothing: being sold out costs reads only.
     pub remember_refusal: bool,
+}
+
+/// Where a hold stands. Either way it is released by a release, and sold by a confirmation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HoldState {
+    /// The buyer has not authorised the payment yet.
+    Held,
+    /// The charge has begun or is about to.
+    Paying,
+}
+
+/// The hold of `operation` is about to be charged for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExtendRequest {
+    /// The sale.
+    pub sale: SaleId,
+    /// The operation that holds the units.
+    pub operation: OperationKey,
+}
+
+/// When a sale can be bought in, as of a revision of its schedule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScheduleRequest {
+    /// The sale.
+    pub sale: SaleId,
+    /// The schedule's number: an older one than the gate knows changes nothing.
+    pub revision: u32,
+    /// In Unix milliseconds.
+    pub opens_at_ms: i64,
+    /// In Unix milliseconds; after it opens.
+    pub closes_at_ms: i64,
+    /// It does not open any more.
+    pub is_cancelled: bool,
 }
 
 /// The hold of `operation` was paid for and its goods were issued.

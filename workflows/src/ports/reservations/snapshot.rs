@@ -11,6 +11,10 @@ pub struct SaleSnapshot {
     pub sale: SaleId,
     /// New for each attempt to rebuild.
     pub generation: u64,
+    /// The number of the schedule that follows.
+    pub revision: u32,
+    /// It does not open any more.
+    pub is_cancelled: bool,
     /// When it opens, in Unix milliseconds.
     pub opens_at_ms: i64,
     /// When it closes, in Unix milliseconds; after it opens.
@@ -25,6 +29,12 @@ pub struct SaleSnapshot {
     pub sold: Vec<SoldSnapshot>,
     /// Each campaign once.
     pub campaigns: Vec<CampaignSnapshot>,
+    /// Operations that hold nothing and must never hold again: a late copy or a repeat of one is refused as released. One that
+    /// has something by the rest of the snapshot keeps it.
+    pub ended: Vec<OperationKey>,
+    /// An operation of each workflow that had not ended when `ended` was read. By the rest of the snapshot, which was read later, it
+    /// may have nothing any more: its start is known all the same, so that whoever repeats it is looked up.
+    pub open: Vec<OperationKey>,
 }
 
 /// A product's stock, in units.
@@ -65,6 +75,14 @@ pub struct CampaignSnapshot {
     pub campaign: CampaignId,
     /// Coupons there are.
     pub size: u32,
+    /// From when on they can be used, in Unix milliseconds; absent: whenever the sale is open.
+    pub valid_from_ms: Option<i64>,
+    /// Until when they can be used, in Unix milliseconds; absent: whenever the sale is open.
+    pub valid_until_ms: Option<i64>,
+    /// From when on they can be claimed ahead, in Unix milliseconds; absent: never.
+    pub claims_from_ms: Option<i64>,
+    /// A purchase may claim one.
+    pub claim_in_purchase: bool,
     /// At most `size`, one a buyer.
     pub claims: Vec<ClaimSnapshot>,
 }
@@ -78,12 +96,16 @@ pub struct ClaimSnapshot {
     pub buyer: BuyerId,
     /// What became of it.
     pub state: ClaimState,
+    /// The operation that had claimed it ahead, when `operation` is a purchase's that took it.
+    pub taken_from: Option<OperationKey>,
 }
 
 /// What became of a claimed coupon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClaimState {
-    /// Not used yet: it may be given back.
+    /// Claimed ahead, and no purchase has taken it.
+    Issued,
+    /// Reserved by a purchase that is open: it may be given back.
     Held,
     /// Used by a purchase: it is gone.
     Used,

@@ -1,15 +1,23 @@
-//! The real scripts in this process, behind a line that breaks when a test says so.
+//! The real scripts, in this process or in a Redis, behind a line that breaks when a test says so.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use workflows::adapters::embedded::EmbeddedReservations;
+use workflows::adapters::redis::RedisReservations;
 use workflows::domain::ids::SaleId;
 use workflows::ports::reservations::{
-    ClaimReply, ClaimRequest, ConfirmReply, ConfirmRequest, ReleaseReply, ReleaseRequest,
-    ReservationError, Reservations, ReserveReply, ReserveRequest, SaleCounts, SaleSnapshot,
+    ClaimReply, ClaimRequest, ConfirmReply, ConfirmRequest, ExtendReply, ExtendRequest,
+    OperationPage, ReleaseReply, ReleaseRequest, ReservationError, Reservations, ReserveReply,
+    ReserveRequest, SaleCounts, SaleSnapshot, ScheduleReply, ScheduleRequest,
 };
+
+use super::{RedisServer, answer};
+
+/// What the gate's clock says until a test moves it, in Unix microseconds: a day in 2027.
+const GATE_NOW_US: i64 = 1_800_000_000_000_000;
 
 /// What happens to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,19 +41,34 @@ pub enum Fault {
 pub struct FaultyGate(Arc<Mutex<Inner>>);
 
 struct Inner {
-    store: Arc<EmbeddedReservations>,
+    store: Arc<dyn Reservations>,
     faults: VecDeque<Option<Fault>>,
     calls: u64,
     incarnations: u64,
+    now_us: Arc<AtomicI64>,
 }
 
 impl FaultyGate {
     pub fn new() -> Self {
+        let now_us = Arc::new(AtomicI64::new(GATE_NOW_US));
+        Self::of(empty(0, &now_us), now_us)
+    }
+
+    /// In this Redis, whose clock nobody moves.
+    pub async fn over(redis: &RedisServer) -> Self {
+        let url = redis.url();
+        let store = answer(|| RedisReservations::connect(&url)).await;
+        let store = Arc::new(store.expect("connected"));
+        Self::of(store, Arc::default())
+    }
+
+    fn of(store: Arc<dyn Reservations>, now_us: Arc<AtomicI64>) -> Self {
         let inner = Inner {
-            store: empty(0),
+            store,
             faults: VecDeque::new(),
             calls: 0,
             incarnations: 0,
+            now_us,
         };
         Self(Arc::new(Mutex::new(inner)))
     }
@@ -80,16 +103,22 @@ impl FaultyGate {
     pub fn lose_everything(&self) {
         let mut inner = self.0.lock().unwrap();
         inner.incarnations += 1;
-        inner.store = empty(inner.incarnations);
+        inner.store = empty(inner.incarnations, &inner.now_us);
     }
 
-    fn store(&self) -> Arc<EmbeddedReservations> {
+    /// From now on the gate's clock says this, in Unix microseconds.
+    pub fn set_clock(&self, now_us: i64) {
+        let inner = self.0.lock().unwrap();
+        inner.now_us.store(now_us, Ordering::SeqCst);
+    }
+
+    fn store(&self) -> Arc<dyn Reservations> {
         Arc::clone(&self.0.lock().unwrap().store)
     }
 
     async fn call<T, F: Future<Output = Result<T, ReservationError>>>(
         &self,
-        call: impl FnOnce(Arc<EmbeddedReservations>) -> F,
+        call: impl FnOnce(Arc<dyn Reservations>) -> F,
     ) -> Result<T, ReservationError> {
         let (store, fault) = {
             let mut inner = self.0.lock().unwrap();
@@ -113,8 +142,9 @@ impl FaultyGate {
     }
 }
 
-fn empty(incarnation: u64) -> Arc<EmbeddedReservations> {
-    let clock = Arc::new(|| 1_800_000_000_000_000);
+fn empty(incarnation: u64, now_us: &Arc<AtomicI64>) -> Arc<dyn Reservations> {
+    let now_us = Arc::clone(now_us);
+    let clock = Arc::new(move || now_us.load(Ordering::SeqCst));
     Arc::new(
         EmbeddedReservations::new(format!("run-{incarnation}"), clock).expect("the scripts load"),
     )
@@ -129,6 +159,11 @@ impl Reservations for FaultyGate {
 
     async fn reserve(&self, request: &ReserveRequest) -> Result<ReserveReply, ReservationError> {
         self.call(|store| async move { store.reserve(request).await })
+            .await
+    }
+
+    async fn extend(&self, request: &ExtendRequest) -> Result<ExtendReply, ReservationError> {
+        self.call(|store| async move { store.extend(request).await })
             .await
     }
 
@@ -158,15 +193,28 @@ impl Reservations for FaultyGate {
         self.store().close_gate(sale).await
     }
 
+    async fn schedule(&self, request: &ScheduleRequest) -> Result<ScheduleReply, ReservationError> {
+        self.store().schedule(request).await
+    }
+
+    async fn operations(
+        &self,
+        sale: &SaleId,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<OperationPage, ReservationError> {
+        self.store().operations(sale, cursor, limit).await
+    }
+
     async fn counts(&self, sale: &SaleId) -> Result<Option<SaleCounts>, ReservationError> {
         self.store().counts(sale).await
     }
 
     async fn incarnation(&self) -> Result<String, ReservationError> {
-        Reservations::incarnation(self.store().as_ref()).await
+        self.store().incarnation().await
     }
 
     async fn attach_checked(&self, checked: &str) -> Result<(), ReservationError> {
-        Reservations::attach_checked(self.store().as_ref(), checked).await
+        self.store().attach_checked(checked).await
     }
 }

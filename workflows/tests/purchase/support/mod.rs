@@ -1,9 +1,19 @@
 //! One-line set-up: a sale in a database and in the gate, a gateway that does as it is told, and the attempts of steps.
 
+#[path = "../../support/databases.rs"]
 mod databases;
+#[path = "../../support/node.rs"]
+mod node;
+#[path = "../../support/patience.rs"]
+mod patience;
+#[path = "../../support/redis_server.rs"]
+mod redis_server;
+
+mod clock;
 mod gate;
 mod gateway;
 mod shop;
+mod still;
 
 use engine::definition::Attempt;
 use engine::definition::Outcome;
@@ -17,11 +27,16 @@ use workflows::domain::seed::SaleSeed;
 use workflows::ports::payment_gateway::PaymentToken;
 use workflows::purchase::{Order, OrderLine, PaymentMeans, PurchaseRequest, quote};
 
+pub use clock::MovableClock;
 pub(crate) use databases::on_both_databases;
 pub use databases::{mysql, sqlite};
 pub use gate::{Fault, FaultyGate};
 pub use gateway::{Says, ScriptedGateway};
-pub use shop::Shop;
+pub use node::Node;
+pub use patience::{PATIENCE, answer};
+pub use redis_server::RedisServer;
+pub use shop::{Shop, stage_of};
+pub use still::{StillCatalogue, StillSerials};
 
 pub const SALE: &str = "drop";
 pub const CAMPAIGN: &str = "first";
@@ -67,6 +82,7 @@ pub fn order(buyer: &str, lines: &[(&str, i64)], campaign: Option<&str>) -> Orde
         buyer: BuyerId::parse(buyer).expect("a slug"),
         lines: lines.iter().map(line).collect(),
         campaign: campaign.map(str::to_owned),
+        address: None,
         payment: PaymentMeans::Stored {
             token: PaymentToken::new("token-1"),
         },
@@ -77,6 +93,21 @@ pub fn order(buyer: &str, lines: &[(&str, i64)], campaign: Option<&str>) -> Orde
 /// A purchase of the sale of [`seed`].
 pub fn request(buyer: &str, lines: &[(&str, i64)], campaign: Option<&str>) -> PurchaseRequest {
     quote(&sale(), order(buyer, lines, campaign)).expect("a sound order")
+}
+
+/// The same, to be authorised at the gateway; made at this instant.
+pub fn redirect_request(
+    buyer: &str,
+    lines: &[(&str, i64)],
+    campaign: Option<&str>,
+    accepted_at: Timestamp,
+) -> PurchaseRequest {
+    let order = Order {
+        payment: PaymentMeans::Redirect,
+        accepted_at,
+        ..order(buyer, lines, campaign)
+    };
+    quote(&sale(), order).expect("a sound order")
 }
 
 /// The attempt of this number at a step of the purchase of this number.

@@ -3,30 +3,37 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::outbox::in_process::InProcessBus;
+use engine::command::{Command, Verb};
 use engine::store::{Change, CommitError, SqlDatabase, Value};
-use engine::{
-    Engine, NodeName, Parts, Payload, Runtime, Settings, Start, StartError, Timestamp, View,
-    WorkflowId,
-};
+use engine::workflow::{By, Signal};
+use engine::{CommandError, Commanded, Payload, Runtime, Timestamp, View, WorkflowId};
 use workflows::adapters::catalogue::SqlCatalogue;
+use workflows::adapters::serials::SqlSerials;
+use workflows::domain::seed::SaleSeed;
 use workflows::ports::catalogue::{Catalogue, Seeded};
-use workflows::ports::payment_gateway::PaymentGateway;
 use workflows::ports::reservations::{Reservations, SaleCounts};
-use workflows::purchase::{self, Gate, GateAlarm, PurchaseRequest};
-use workflows::reconcile::gate::{GateKeeper, GateParts, GateState};
-use workflows::reconcile::invariants::{Acknowledged, Inputs, InvariantReport, verify};
+use workflows::purchase::{AUTHORISATION, Authorisation, Gate, GateAlarm, Ports, Stage, stage};
+use workflows::reconcile::gate::GateState;
+use workflows::reconcile::invariants::{Acknowledged, Inputs, InvariantReport, Ledger, verify};
 use workflows::reconcile::rebuild;
 
-use super::{FaultyGate, ScriptedGateway, sale_id, seed};
+use super::node::NodeParts;
+use super::{
+    FaultyGate, MovableClock, Node, PATIENCE, RedisServer, ScriptedGateway, sale_id, seed,
+};
 
-/// A purchase is settled after this long, or something is wrong.
-const SETTLED_WITHIN: Duration = Duration::from_mins(1);
+/// Whoever waits for longer than this, by a clock that a test moves, waits for ever.
+const MUCH_TIME: Duration = Duration::from_mins(10);
+/// So much of it passes at once, whenever nothing has happened for a moment.
+const STEP: Duration = Duration::from_secs(1);
+const SOON: Duration = Duration::from_millis(50);
 
 pub struct Shop {
+    pub clock: MovableClock,
     pub runtime: Runtime,
     pub database: SqlDatabase,
     pub catalogue: Arc<SqlCatalogue>,
+    pub serials: Arc<SqlSerials>,
     pub faulty: FaultyGate,
     pub gate: Gate,
     pub gateway: Arc<ScriptedGateway>,
@@ -35,31 +42,62 @@ pub struct Shop {
 impl Shop {
     /// The sale of [`seed`] in this database and in a gate of its own.
     pub async fn open(database: SqlDatabase) -> Self {
-        let shop = Self::closed(database).await;
+        Self::open_with(database, &seed()).await
+    }
+
+    /// This sale in this database and in a gate of its own. Tests look at it by the name of the sale of [`seed`].
+    pub async fn open_with(database: SqlDatabase, seed: &SaleSeed) -> Self {
+        let shop = Self::closed_with(database, seed).await;
         shop.rebuild().await;
         shop
     }
 
-    /// The same, with the gate still closed.
+    /// The sale of [`seed`], with the gate still closed.
     pub async fn closed(database: SqlDatabase) -> Self {
-        let runtime = Runtime::system();
+        Self::closed_with(database, &seed()).await
+    }
+
+    /// The same, with the gate in this Redis.
+    pub async fn open_on(database: SqlDatabase, seed: &SaleSeed, redis: &RedisServer) -> Self {
+        let gate = FaultyGate::over(redis).await;
+        let shop = Self::closed_at(database, seed, gate).await;
+        shop.rebuild().await;
+        shop
+    }
+
+    async fn closed_with(database: SqlDatabase, seed: &SaleSeed) -> Self {
+        Self::closed_at(database, seed, FaultyGate::new()).await
+    }
+
+    async fn closed_at(database: SqlDatabase, seed: &SaleSeed, faulty: FaultyGate) -> Self {
+        let clock = MovableClock::new();
+        let runtime = clock.runtime();
         let catalogue = Arc::new(SqlCatalogue::new(database.clone(), runtime.clone()));
-        assert_eq!(
-            catalogue.seed(&seed()).await.expect("seeded"),
-            Seeded::Created
-        );
-        let faulty = FaultyGate::new();
+        let serials = Arc::new(SqlSerials::new(database.clone(), runtime.clone()));
+        assert_eq!(catalogue.seed(seed).await.expect("seeded"), Seeded::Created);
         let gate = Gate {
             reservations: Arc::new(faulty.clone()),
             alarm: GateAlarm::default(),
         };
         Self {
+            clock,
             runtime,
             database,
             catalogue,
+            serials,
             faulty,
             gate,
             gateway: Arc::default(),
+        }
+    }
+
+    /// What the purchase's steps need.
+    pub fn ports(&self) -> Ports {
+        Ports {
+            gate: self.gate.clone(),
+            gateway: Arc::clone(&self.gateway) as _,
+            catalogue: Arc::clone(&self.catalogue) as _,
+            serials: Arc::clone(&self.serials) as _,
         }
     }
 
@@ -109,6 +147,9 @@ impl Shop {
             .iter_mut()
             .for_each(|campaign| campaign.claims.clear());
         self.faulty.rebuild(&snapshot).await.expect("rebuilt");
+        rebuild::finish(&self.database, generation)
+            .await
+            .expect("finished");
         self.faulty.attach().await.expect("attached");
     }
 
@@ -125,6 +166,15 @@ impl Shop {
         self.database
             .transact("writing a step's rows", changes)
             .await
+    }
+
+    /// Waits until the gateway has captured so many orders.
+    pub async fn captured(&self, orders: usize) {
+        let deadline = self.runtime.now().after(PATIENCE);
+        while self.gateway.ledger().len() < orders {
+            assert!(self.runtime.now() < deadline, "not captured");
+            tokio::task::yield_now().await;
+        }
     }
 
     /// The one number that this query gives.
@@ -151,98 +201,144 @@ impl Shop {
     pub async fn invariants(&self, acknowledged: &[Acknowledged]) -> Vec<InvariantReport> {
         let (store, ledger) = (self.database.store(), self.gateway.ledger());
         let inputs = Inputs {
+            runtime: &self.runtime,
             store: store.as_ref(),
             database: &self.database,
             catalogue: self.catalogue.as_ref(),
             reservations: &self.faulty,
-            ledger: &ledger,
+            reconciler: None,
+            ledger: Ledger::Entries(&ledger),
+            log: None,
             acknowledged,
+            retention: None,
+            at_rest: true,
         };
         verify(&inputs).await.expect("checked")
     }
 
     /// A node that runs purchases, with a keeper of the gate.
     pub async fn node(&self) -> Node {
-        let gateway: Arc<dyn PaymentGateway> = Arc::clone(&self.gateway) as _;
-        let definition = purchase::definition(&self.gate, &gateway).expect("a sound saga");
-        let engine = Engine::open(Parts {
+        self.node_named("test").await
+    }
+
+    /// The same, beside others.
+    pub async fn node_named(&self, name: &str) -> Node {
+        let node = Node::open(NodeParts {
+            name,
             runtime: self.runtime.clone(),
-            store: self.database.store(),
-            bus: Arc::new(InProcessBus::new()),
-            definitions: vec![Arc::new(definition)],
-            settings: Settings {
-                node: NodeName("test".into()),
-                ..Settings::default()
-            },
-        })
-        .await
-        .expect("opened");
-        let keeper = GateKeeper::start(GateParts {
-            runtime: self.runtime.clone(),
-            engine: Arc::new(engine.clone()),
             database: self.database.clone(),
-            catalogue: Arc::clone(&self.catalogue) as _,
-            reservations: Arc::new(self.faulty.clone()),
-            alarm: self.gate.alarm.clone(),
+            ports: self.ports(),
             rebuild_at_start: true,
-        });
-        assert_eq!(
-            keeper.ensure_open(Duration::from_secs(30)).await,
-            GateState::Open
-        );
-        Node {
-            runtime: self.runtime.clone(),
-            engine,
-            _keeper: keeper,
-        }
+        })
+        .await;
+        assert_eq!(node.keeper.ensure_open(PATIENCE).await, GateState::Open);
+        node
     }
 }
 
-pub struct Node {
-    runtime: Runtime,
-    pub engine: Engine,
-    /// Keeps watch as long as the node lives.
-    _keeper: GateKeeper,
+/// Where a purchase stands for its buyer.
+pub fn stage_of(view: &View) -> Stage {
+    stage(view.state.as_ref().expect("its definition is here"))
 }
 
 impl Node {
-    /// Starts a purchase under a key.
-    pub async fn start(
+    /// Tells a purchase what became of its authorisation, under this id.
+    pub async fn tell(
         &self,
-        request: &PurchaseRequest,
-        key: &str,
-    ) -> Result<WorkflowId, StartError> {
-        let start = Start {
-            definition: purchase::NAME.to_owned(),
-            input: Payload::of(request).expect("it serialises"),
-            key: Some((request.buyer.as_str().to_owned(), key.to_owned())),
-            request_hash: [7; 32],
-            label: Some(request.sale.as_str().to_owned()),
+        id: WorkflowId,
+        answer: &Authorisation,
+        signal: &str,
+    ) -> Result<Commanded, CommandError> {
+        let signal = Signal {
+            name: AUTHORISATION.to_owned(),
+            id: signal.to_owned(),
+            payload: Payload::of(answer).expect("it serialises"),
         };
-        Ok(self.engine.start(start).await?.view().id)
+        let key = signal.id.clone();
+        self.command(id, Verb::Signal(signal), key).await
     }
 
-    /// Starts a purchase and waits until it is settled.
-    pub async fn buy(&self, request: &PurchaseRequest, key: &str) -> Result<View, StartError> {
-        let id = self.start(request, key).await?;
-        Ok(self.settled(id).await)
+    async fn command(
+        &self,
+        id: WorkflowId,
+        verb: Verb,
+        key: String,
+    ) -> Result<Commanded, CommandError> {
+        let command = Command {
+            workflow: id,
+            key,
+            verb,
+            by: By {
+                actor: "a test".to_owned(),
+                reason: "it says so".to_owned(),
+            },
+            expected_seq: None,
+        };
+        let deadline = self.runtime.now().after(PATIENCE);
+        self.engine.command(command, deadline).await
     }
 
-    pub async fn settled(&self, id: WorkflowId) -> View {
-        let deadline = self.runtime.now().after(SETTLED_WITHIN);
+    /// Waits until a purchase is in this stage, or beyond hope.
+    pub async fn reaches(&self, id: WorkflowId, word: &str) -> View {
+        let deadline = self.runtime.now().after(PATIENCE);
+        let is_there = |view: &View| stage_of(view).word() == word;
         let view = self
             .engine
-            .wait(id, deadline)
+            .wait_for(id, deadline, is_there)
             .await
             .expect("read")
             .expect("there");
-        assert!(view.is_settled(), "{id} is not settled: {:?}", view.head);
+        assert!(
+            is_there(&view),
+            "{id} is {:?} and not {word}",
+            stage_of(&view)
+        );
         view
     }
 
-    /// Gives the partitions up.
-    pub async fn close(self) {
-        let deadline = self.runtime.now().after(Duration::from_secs(10));
-        self.engine.drain(deadline).await;
+    /// An operator has a workflow try again.
+    pub async fn retry(&self, id: WorkflowId) {
+        let retried = self.command(id, Verb::Retry, "retry".to_owned()).await;
+        retried.expect("it waited for that");
+    }
+
+    /// Waits until a workflow is settled by its own schedule, in a time that passes quickly.
+    pub async fn settled_in_time(&self, clock: &MovableClock, id: WorkflowId) -> View {
+        let deadline = self.runtime.now().after(MUCH_TIME);
+        loop {
+            let soon = self.runtime.now().after(SOON);
+            let view = self.engine.wait(id, soon).await.expect("read");
+            let view = view.expect("there");
+            if view.is_settled() {
+                return view;
+            }
+            assert!(
+                self.runtime.now() < deadline,
+                "not settled: {:?}",
+                view.head
+            );
+            clock.advance(STEP);
+        }
+    }
+
+    /// Waits until a workflow is settled, and has no patience between its attempts: an operator makes each of them at once.
+    pub async fn settled_by_retries(&self, id: WorkflowId) -> View {
+        let deadline = self.runtime.now().after(PATIENCE);
+        for number in 0_u32.. {
+            let view = self.engine.view(id).await.expect("read").expect("there");
+            if view.is_settled() {
+                return view;
+            }
+            assert!(
+                self.runtime.now() < deadline,
+                "not settled: {:?}",
+                view.head
+            );
+            // A conflict: there is nothing to be retried at this moment.
+            let _ = self
+                .command(id, Verb::Retry, format!("retry {number}"))
+                .await;
+        }
+        unreachable!("it is settled, or its time is over")
     }
 }

@@ -1,89 +1,169 @@
 //! What the model answers about coupons.
 
-use std::collections::BTreeSet;
-
 use workflows::ports::reservations::{
-    ClaimRefusal, ClaimReply, ClaimRequest, OperationKey, ReleaseReply,
+    CampaignSnapshot, ClaimPurpose, ClaimRefusal, ClaimReply, ClaimRequest, OperationKey,
+    ReleaseReply,
 };
 
-use crate::harness::{Failure, Outcome};
+use crate::harness::{Failure, NOW_MS, Outcome};
 
-use super::{Fate, Model, Operation, mismatch, same_buyer_and_campaign};
+use super::{Fate, Hours, Model, Operation, mismatch};
 
 impl Model {
     pub fn claim(&mut self, request: &ClaimRequest) -> Outcome<ClaimReply> {
         self.check_open()?;
-        let claims: BTreeSet<_> = self.live_claims().map(same_buyer_and_campaign).collect();
-        let has_coupon = claims.contains(&(&request.buyer, &request.campaign));
-        let as_reserve = self.units_of_buyer(&request.buyer) > 0;
-        let buyer_holds = has_coupon || as_reserve;
-        let refused = |reason| {
-            Ok(ClaimReply::Refused {
-                reason,
-                buyer_holds,
-            })
-        };
-        match self.operations.get(&request.operation) {
+        let look_up = self.holder(request).is_some() || self.units_of_buyer(&request.buyer) > 0;
+        let refused = |reason| Ok(ClaimReply::Refused { reason, look_up });
+        match self.what(&request.operation) {
             None => {}
-            Some(Operation::EmptyClaim(None)) => return refused(ClaimRefusal::Released),
+            Some(Operation::Ended | Operation::EmptyClaim(None)) => {
+                return refused(ClaimRefusal::Released);
+            }
             Some(Operation::EmptyClaim(Some((first, reason)))) if same_claim(first, request) => {
                 return refused(reason.clone());
             }
-            Some(Operation::Claimed(first, fate)) if same_claim(first, request) => {
-                return match fate {
-                    Fate::Held => Ok(ClaimReply::Held),
-                    Fate::Final => Ok(ClaimReply::Used),
-                    Fate::Released => refused(ClaimRefusal::Released),
+            Some(Operation::Claimed(first, fate, from)) if same_claim(first, request) => {
+                let taken_from = from.clone();
+                let reply = match fate {
+                    Fate::Held | Fate::Taken => ClaimReply::Held { taken_from },
+                    Fate::Final => ClaimReply::Used { taken_from },
+                    Fate::Released => return refused(ClaimRefusal::Released),
                 };
+                self.raise_epoch(&request.operation, request.epoch);
+                return Ok(reply);
             }
             Some(_) => return mismatch(),
         }
-        let campaign = self
-            .base
-            .campaigns
-            .iter()
-            .find(|campaign| campaign.campaign == request.campaign);
-        let reason = match campaign {
-            None => Some(ClaimRefusal::UnknownCampaign),
-            Some(_) if has_coupon => Some(ClaimRefusal::CouponAlreadyUsed),
-            Some(campaign) if self.issued(&campaign.campaign) >= u64::from(campaign.size) => {
-                Some(ClaimRefusal::CouponsExhausted)
+        let epoch = Some(request.epoch);
+        if let Some(reason) = self.reason_against_claim(request) {
+            if request.remember_refusal {
+                let empty = Operation::EmptyClaim(Some((request.clone(), reason.clone())));
+                self.insert(&request.operation, epoch, empty);
             }
-            Some(_) => None,
-        };
-        let name = request.operation.clone();
-        let Some(reason) = reason else {
-            self.operations
-                .insert(name, Operation::Claimed(request.clone(), Fate::Held));
-            return Ok(ClaimReply::Held);
-        };
-        if request.remember_refusal {
-            let empty = Operation::EmptyClaim(Some((request.clone(), reason.clone())));
-            self.operations.insert(name, empty);
+            return refused(reason);
         }
-        refused(reason)
+        let taken_from = self.holder(request).map(|(ahead, _)| ahead);
+        if let Some(ahead) = &taken_from {
+            self.set_fate(ahead, Fate::Taken);
+        }
+        let claimed = Operation::Claimed(request.clone(), Fate::Held, taken_from.clone());
+        self.insert(&request.operation, epoch, claimed);
+        Ok(ClaimReply::Held { taken_from })
     }
 
-    pub fn release_claim(&mut self, name: &OperationKey) -> Outcome<ReleaseReply> {
+    fn reason_against_claim(&self, request: &ClaimRequest) -> Option<ClaimRefusal> {
+        let is_ahead = request.purpose == ClaimPurpose::Ahead;
+        match self.hours() {
+            Some(Hours::Cancelled) => return Some(ClaimRefusal::SaleCancelled),
+            Some(Hours::NotOpen(opens_at_ms)) if !is_ahead => {
+                return Some(ClaimRefusal::SaleNotOpen { opens_at_ms });
+            }
+            Some(Hours::Closed) => return Some(ClaimRefusal::SaleClosed),
+            _ => {}
+        }
+        let mut campaigns = self.base.campaigns.iter();
+        let Some(campaign) = campaigns.find(|campaign| campaign.campaign == request.campaign)
+        else {
+            return Some(ClaimRefusal::UnknownCampaign);
+        };
+        let window = if is_ahead {
+            not_ahead(campaign)
+        } else {
+            not_usable(campaign)
+        };
+        window.or_else(|| self.none_left(request, campaign))
+    }
+
+    fn none_left(
+        &self,
+        request: &ClaimRequest,
+        campaign: &CampaignSnapshot,
+    ) -> Option<ClaimRefusal> {
+        match (self.holder(request), request.purpose) {
+            (Some((_, ClaimPurpose::Ahead)), ClaimPurpose::Purchase) => None,
+            (Some(_), _) => Some(ClaimRefusal::CouponAlreadyUsed),
+            (None, ClaimPurpose::Purchase) if !campaign.claim_in_purchase => {
+                Some(ClaimRefusal::NoCoupon)
+            }
+            (None, _) => (self.issued(&campaign.campaign) >= u64::from(campaign.size))
+                .then_some(ClaimRefusal::CouponsExhausted),
+        }
+    }
+
+    pub fn release_claim(&mut self, name: &OperationKey, forget: bool) -> Outcome<ReleaseReply> {
         self.check_open()?;
-        match self.operations.get_mut(name) {
+        let (fate, from) = match self.what(name) {
             None => {
-                self.operations
-                    .insert(name.clone(), Operation::EmptyClaim(None));
-                Ok(ReleaseReply::NothingHeld)
+                self.insert(name, None, Operation::EmptyClaim(None));
+                return Ok(ReleaseReply::NothingHeld);
             }
-            Some(Operation::EmptyClaim(_)) => Ok(ReleaseReply::NothingHeld),
-            Some(Operation::Claimed(_, Fate::Final)) => Err(Failure::Misuse("USED".to_owned())),
-            Some(Operation::Claimed(_, fate)) => {
-                *fate = Fate::Released;
-                Ok(ReleaseReply::Released)
+            Some(Operation::EmptyClaim(_) | Operation::Ended) => {
+                return Ok(ReleaseReply::NothingHeld);
             }
-            Some(_) => mismatch(),
+            Some(Operation::Claimed(_, fate, from)) => (*fate, from.clone()),
+            Some(_) => return mismatch(),
+        };
+        match fate {
+            Fate::Released => return Ok(ReleaseReply::Released),
+            Fate::Final => return Err(Failure::Misuse("USED".to_owned())),
+            Fate::Taken if !forget => return Err(Failure::Misuse("USED".to_owned())),
+            Fate::Taken | Fate::Held => {}
+        }
+        if let Some(ahead) = from.filter(|ahead| self.gives_back_to(name, ahead)) {
+            self.set_fate(&ahead, Fate::Held);
+        }
+        if forget {
+            self.operations.remove(name);
+        } else {
+            self.set_fate(name, Fate::Released);
+        }
+        Ok(ReleaseReply::Released)
+    }
+
+    /// Whether `ahead` still is the claim that `name` took over: it may be forgotten, and its key used again.
+    pub fn gives_back_to(&self, name: &OperationKey, ahead: &OperationKey) -> bool {
+        match (self.what(name), self.what(ahead)) {
+            (
+                Some(Operation::Claimed(taker, _, _)),
+                Some(Operation::Claimed(request, Fate::Taken, _)),
+            ) => taker.buyer == request.buyer && taker.campaign == request.campaign,
+            _ => false,
+        }
+    }
+
+    pub(super) fn set_fate(&mut self, name: &OperationKey, wanted: Fate) {
+        let stored = self.operations.get_mut(name).map(|stored| &mut stored.what);
+        match stored {
+            Some(Operation::Claimed(_, fate, _) | Operation::Reserved(_, fate)) => *fate = wanted,
+            other => unreachable!("{name} was looked at before: {other:?}"),
         }
     }
 }
 
+fn not_ahead(campaign: &CampaignSnapshot) -> Option<ClaimRefusal> {
+    let from_ms = campaign.claims_from_ms;
+    expired(campaign).or_else(|| {
+        from_ms
+            .is_none_or(|from_ms| NOW_MS < from_ms)
+            .then_some(ClaimRefusal::ClaimsNotOpen { from_ms })
+    })
+}
+
+fn not_usable(campaign: &CampaignSnapshot) -> Option<ClaimRefusal> {
+    let too_early = campaign.valid_from_ms.filter(|from_ms| NOW_MS < *from_ms);
+    too_early
+        .map(|from_ms| ClaimRefusal::NotValidYet { from_ms })
+        .or_else(|| expired(campaign))
+}
+
+fn expired(campaign: &CampaignSnapshot) -> Option<ClaimRefusal> {
+    let until_ms = campaign
+        .valid_until_ms
+        .filter(|until_ms| NOW_MS >= *until_ms)?;
+    Some(ClaimRefusal::Expired { until_ms })
+}
+
 /// Whether a repeat asks for the same.
 fn same_claim(one: &ClaimRequest, other: &ClaimRequest) -> bool {
-    one.buyer == other.buyer && one.campaign == other.campaign
+    one.buyer == other.buyer && one.campaign == other.campaign && one.purpose == other.purpose
 }

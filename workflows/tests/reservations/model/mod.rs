@@ -1,41 +1,61 @@
-//! The reservations of one open sale, written plainly: what the scripts must answer to any sequence of calls.
+//! The reservations of one sale, written plainly: what the scripts must answer to any sequence of calls.
 
 mod coupons;
 mod holds;
+mod look;
+mod reload;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use workflows::domain::ids::{BuyerId, CampaignId};
 use workflows::ports::reservations::{
-    CampaignSnapshot, ClaimRefusal, ClaimRequest, ClaimSnapshot, ClaimState, HoldSnapshot,
-    OperationKey, ProductSnapshot, ReserveRefusal, ReserveRequest, SaleCounts, SaleSnapshot,
-    SoldSnapshot,
+    ClaimPurpose, ClaimRefusal, ClaimRequest, HoldState, OperationKey, ProductSnapshot,
+    ReserveRefusal, ReserveRequest, SaleSnapshot, ScheduleReply, ScheduleRequest,
 };
 
-use crate::harness::{Failure, Outcome};
+use crate::harness::{Failure, NOW_MS, Outcome};
 
 #[derive(Clone, Debug)]
 enum Operation {
     /// Released before it arrived, or refused while `remember_refusal` was set: of which kind it is stays known.
     EmptyReserve(Option<(ReserveRequest, ReserveRefusal)>),
     EmptyClaim(Option<(ClaimRequest, ClaimRefusal)>),
+    /// A tombstone that was loaded: of which kind it is was not said.
+    Ended,
     Reserved(ReserveRequest, Fate),
-    Claimed(ClaimRequest, Fate),
+    /// With the claim ahead that it took over.
+    Claimed(ClaimRequest, Fate, Option<OperationKey>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
+    /// Units that are held, a coupon that a purchase holds, or one that was claimed ahead and is the buyer's.
     Held,
+    /// A coupon that was claimed ahead, and that a purchase holds.
+    Taken,
     Final,
     Released,
+}
+
+#[derive(Clone, Debug)]
+struct Stored {
+    epoch: Option<u64>,
+    what: Operation,
 }
 
 #[derive(Clone, Debug)]
 pub struct Model {
     /// As it was loaded last; what was sold since is in `operations`.
     base: SaleSnapshot,
-    operations: BTreeMap<OperationKey, Operation>,
+    operations: BTreeMap<OperationKey, Stored>,
     open: bool,
+}
+
+/// Why a sale gives nothing now.
+enum Hours {
+    Cancelled,
+    NotOpen(i64),
+    Closed,
 }
 
 fn mismatch<T>() -> Outcome<T> {
@@ -56,106 +76,37 @@ impl Model {
         self.operations.clear();
     }
 
-    /// What a database that saw everything would load: sold units are counted, live holds and claims are named.
-    pub fn snapshot(&self, generation: u64) -> SaleSnapshot {
-        let mut next = self.base.clone();
-        next.generation = generation;
-        for product in &mut next.products {
-            product.sold += self.units(product, Fate::Final);
+    pub fn schedule(&mut self, request: &ScheduleRequest) -> Outcome<ScheduleReply> {
+        self.check_open()?;
+        let base = &mut self.base;
+        if request.revision < base.revision {
+            return Ok(ScheduleReply::Superseded);
         }
-        for (name, operation) in &self.operations {
-            match operation {
-                Operation::Reserved(request, Fate::Held) => next.holds.push(HoldSnapshot {
-                    operation: name.clone(),
-                    buyer: request.buyer.clone(),
-                    lines: request.lines.clone(),
-                }),
-                Operation::Reserved(request, Fate::Final) => next.sold.push(SoldSnapshot {
-                    buyer: request.buyer.clone(),
-                    units: u32::try_from(request.lines.units()).unwrap(),
-                }),
-                Operation::Claimed(request, fate) if *fate != Fate::Released => {
-                    let state = if *fate == Fate::Held {
-                        ClaimState::Held
-                    } else {
-                        ClaimState::Used
-                    };
-                    let claim = ClaimSnapshot {
-                        operation: name.clone(),
-                        buyer: request.buyer.clone(),
-                        state,
-                    };
-                    campaign_mut(&mut next, &request.campaign)
-                        .claims
-                        .push(claim);
-                }
-                _ => {}
-            }
-        }
-        next
-    }
-
-    /// Live holds and claims become operations again, everything else is forgotten.
-    pub fn rebuild(&mut self, snapshot: &SaleSnapshot) {
-        self.base = snapshot.clone();
-        self.open = true;
-        self.operations.clear();
-        for hold in std::mem::take(&mut self.base.holds) {
-            let request = ReserveRequest {
-                sale: snapshot.sale.clone(),
-                buyer: hold.buyer,
-                operation: hold.operation.clone(),
-                lines: hold.lines,
-                remember_refusal: false,
-            };
-            self.operations
-                .insert(hold.operation, Operation::Reserved(request, Fate::Held));
-        }
-        for campaign in &mut self.base.campaigns {
-            for claim in std::mem::take(&mut campaign.claims) {
-                let request = ClaimRequest {
-                    sale: snapshot.sale.clone(),
-                    campaign: campaign.campaign.clone(),
-                    buyer: claim.buyer,
-                    operation: claim.operation.clone(),
-                    remember_refusal: false,
-                };
-                let fate = if claim.state == ClaimState::Held {
-                    Fate::Held
-                } else {
-                    Fate::Final
-                };
-                self.operations
-                    .insert(claim.operation, Operation::Claimed(request, fate));
-            }
-        }
-    }
-
-    /// Compares the counters with the model, and the model with its promises.
-    pub fn check(&self, counts: Option<&SaleCounts>) {
-        assert_eq!(counts.is_some(), self.open);
-        let Some(counts) = counts else { return };
-        assert_eq!(counts.generation, self.base.generation);
-        for product in &self.base.products {
-            let stock = counts.products[&product.product];
-            assert_eq!(
-                stock.available + stock.held + stock.sold,
-                u64::from(product.total)
-            );
-            assert_eq!(stock.available, u64::from(self.available(product)));
-            assert_eq!(stock.held, u64::from(self.units(product, Fate::Held)));
-        }
-        for campaign in &self.base.campaigns {
-            let coupons = counts.campaigns[&campaign.campaign];
-            assert!(coupons.issued <= coupons.size);
-            assert_eq!(coupons.issued, self.issued(&campaign.campaign));
-        }
-        let claims: Vec<_> = self.live_claims().map(same_buyer_and_campaign).collect();
-        assert_eq!(
-            claims.iter().collect::<BTreeSet<_>>().len(),
-            claims.len(),
-            "one a buyer"
+        let wanted = (
+            request.opens_at_ms,
+            request.closes_at_ms,
+            request.is_cancelled,
         );
+        if request.revision == base.revision
+            && wanted != (base.opens_at_ms, base.closes_at_ms, base.is_cancelled)
+        {
+            return mismatch();
+        }
+        base.revision = request.revision;
+        (base.opens_at_ms, base.closes_at_ms, base.is_cancelled) = wanted;
+        Ok(ScheduleReply::Scheduled)
+    }
+
+    fn hours(&self) -> Option<Hours> {
+        if self.base.is_cancelled {
+            Some(Hours::Cancelled)
+        } else if NOW_MS < self.base.opens_at_ms {
+            Some(Hours::NotOpen(self.base.opens_at_ms))
+        } else if NOW_MS >= self.base.closes_at_ms {
+            Some(Hours::Closed)
+        } else {
+            None
+        }
     }
 
     fn check_open(&self) -> Outcome<()> {
@@ -166,18 +117,51 @@ impl Model {
         }
     }
 
-    fn live_claims(&self) -> impl Iterator<Item = &ClaimRequest> {
+    fn insert(&mut self, name: &OperationKey, epoch: Option<u64>, what: Operation) {
+        self.operations.insert(name.clone(), Stored { epoch, what });
+    }
+
+    /// A repeat under a higher epoch; what the database told of stays without one.
+    fn raise_epoch(&mut self, name: &OperationKey, epoch: u64) {
+        if let Some(stored) = self.operations.get_mut(name) {
+            stored.epoch = stored.epoch.map(|before| before.max(epoch));
+        }
+    }
+
+    fn what(&self, name: &OperationKey) -> Option<&Operation> {
+        self.operations.get(name).map(|stored| &stored.what)
+    }
+
+    fn whats(&self) -> impl Iterator<Item = (&OperationKey, &Operation)> {
         self.operations
-            .values()
-            .filter_map(|operation| match operation {
-                Operation::Claimed(request, Fate::Held | Fate::Final) => Some(request),
-                _ => None,
-            })
+            .iter()
+            .map(|(name, stored)| (name, &stored.what))
+    }
+
+    /// Each coupon that is out, once: by the operation that has it.
+    fn live_claims(&self) -> impl Iterator<Item = (&OperationKey, &ClaimRequest, Fate)> {
+        self.whats().filter_map(|(name, what)| match what {
+            Operation::Claimed(request, fate @ (Fate::Held | Fate::Final), _)
+                if request.purpose == ClaimPurpose::Purchase || *fate == Fate::Held =>
+            {
+                Some((name, request, *fate))
+            }
+            _ => None,
+        })
+    }
+
+    /// Who has the coupon that this request is about.
+    fn holder(&self, request: &ClaimRequest) -> Option<(OperationKey, ClaimPurpose)> {
+        let same = |(name, claim, _): (&OperationKey, &ClaimRequest, Fate)| {
+            (claim.buyer == request.buyer && claim.campaign == request.campaign)
+                .then(|| (name.clone(), claim.purpose))
+        };
+        self.live_claims().find_map(same)
     }
 
     fn issued(&self, campaign: &CampaignId) -> u64 {
         self.live_claims()
-            .filter(|claim| claim.campaign == *campaign)
+            .filter(|(_, claim, _)| claim.campaign == *campaign)
             .count() as u64
     }
 
@@ -190,27 +174,20 @@ impl Model {
 
     /// Units of the product that operations of this fate have.
     fn units(&self, product: &ProductSnapshot, wanted: Fate) -> u32 {
-        let lines = self
-            .operations
-            .values()
-            .flat_map(|operation| match operation {
-                Operation::Reserved(request, fate) if *fate == wanted => request.lines.as_slice(),
-                _ => &[],
-            });
+        let lines = self.whats().flat_map(|(_, what)| match what {
+            Operation::Reserved(request, fate) if *fate == wanted => request.lines.as_slice(),
+            _ => &[],
+        });
         lines
             .filter(|line| line.product == product.product)
             .map(|line| line.quantity)
             .sum()
     }
 
-    fn units_of(&self, request: &ReserveRequest) -> u64 {
-        self.units_of_buyer(&request.buyer)
-    }
-
     fn units_of_buyer(&self, buyer: &BuyerId) -> u64 {
         let bought = self.base.sold.iter().filter(|sold| sold.buyer == *buyer);
         let bought: u64 = bought.map(|sold| u64::from(sold.units)).sum();
-        let operations = self.operations.values().map(|operation| match operation {
+        let operations = self.whats().map(|(_, what)| match what {
             Operation::Reserved(request, Fate::Held | Fate::Final) if request.buyer == *buyer => {
                 request.lines.units()
             }
@@ -220,17 +197,5 @@ impl Model {
     }
 }
 
-fn same_buyer_and_campaign(claim: &ClaimRequest) -> (&BuyerId, &CampaignId) {
-    (&claim.buyer, &claim.campaign)
-}
-
-fn campaign_mut<'a>(
-    snapshot: &'a mut SaleSnapshot,
-    campaign: &CampaignId,
-) -> &'a mut CampaignSnapshot {
-    let found = snapshot
-        .campaigns
-        .iter_mut()
-        .find(|found| found.campaign == *campaign);
-    found.expect("a claim is of a known campaign")
-}
+/// The hold state that a reservation of the database has until it is extended again.
+const LOADED_HOLD: HoldState = HoldState::Held;

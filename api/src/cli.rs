@@ -11,12 +11,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{Backend, Listen};
+use crate::config::{Backend, Listen, Secret};
 use crate::exit;
 
 pub mod operators;
+pub mod token;
 
-use operators::{Batches, Commands, Nodes, Workflows};
+use operators::{Batches, Commands, Nodes, Ready, Reconcile, Seed, Verify, Workflows};
+use token::Token;
 
 /// A durable saga engine for limited drops: it holds what a buyer reserved, and holds fast when things fail.
 #[derive(Parser, Debug)]
@@ -37,6 +39,8 @@ pub enum Command {
     PgSim(PgSim),
     /// Bring the database's schema up to date
     Migrate(Migrate),
+    /// Seed the sales of a file, all of them or none, over a running server's operators' address
+    Seed(Seed),
     /// Look at workflows and operate them, over a running server's operators' address
     Workflows(Workflows),
     /// Tell many workflows the same: wake all that are parked on an error
@@ -45,6 +49,14 @@ pub enum Command {
     Commands(Commands),
     /// Who owns which partitions
     Nodes(Nodes),
+    /// Does the gate agree with the database, to the unit? Ends with 1 when it does not
+    Reconcile(Reconcile),
+    /// Do the invariants hold, over the database, the gate, the topic and the gateway's ledger? Ends with 1 when one does not
+    Verify(Verify),
+    /// Say whether a server is ready, for probes: no token is needed
+    Ready(Ready),
+    /// Sign a token: for an operator, with a role, or for a buyer who has signed in at the shop
+    Token(Token),
     /// Measure
     Bench(Bench),
 }
@@ -121,6 +133,49 @@ pub struct PgSim {
     /// And up to this much longer, in milliseconds
     #[arg(long, default_value_t = 0, value_name = "MS")]
     pub latency_jitter_ms: u64,
+    /// How long a time-out holds an answer back, in milliseconds
+    #[arg(long, default_value_t = 30_000, value_name = "MS")]
+    pub hold_ms: u64,
+    /// For how many requests of one call and order each passing fault shows
+    #[arg(long, default_value_t = 1, value_name = "REQUESTS")]
+    pub faulty_attempts: u32,
+    /// How old a payment must be for an inquiry that lags to see it, in milliseconds
+    #[arg(long, default_value_t = 1_000, value_name = "MS")]
+    pub inquiry_lag_ms: u64,
+    /// How much later a late webhook is sent, in milliseconds
+    #[arg(long, default_value_t = 1_000, value_name = "MS")]
+    pub webhook_late_ms: u64,
+    /// The share of orders that show a fault, such as 500-after=0.05; may be repeated
+    #[arg(long = "rate", value_name = "FAULT=SHARE", value_parser = rate)]
+    pub rates: Vec<(String, f64)>,
+    /// Where webhooks go; without one there are none
+    #[arg(
+        long,
+        env = "HOLDFAST_PG_WEBHOOK_URL",
+        value_name = "URL",
+        requires = "webhook_secrets"
+    )]
+    pub webhook_url: Option<String>,
+    /// What webhooks are signed with, 16 bytes at least; two, separated by a comma, while one replaces the other
+    #[arg(
+        long = "webhook-secret",
+        env = "HOLDFAST_PG_WEBHOOK_SECRET",
+        hide_env_values = true,
+        value_name = "SECRET",
+        value_delimiter = ','
+    )]
+    pub webhook_secrets: Vec<Secret>,
+    /// What buyers' browsers reach the payment page by [default: the address it listens on]
+    #[arg(long, env = "HOLDFAST_PG_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<String>,
+}
+
+fn rate(text: &str) -> Result<(String, f64), String> {
+    let (fault, share) = text
+        .split_once('=')
+        .ok_or("must be FAULT=SHARE, such as 500-after=0.05")?;
+    let share = share.parse().map_err(|_| "the share must be 0 to 1")?;
+    Ok((fault.to_owned(), share))
 }
 
 #[derive(Args, Debug)]
@@ -165,7 +220,7 @@ pub struct BenchStore {
     pub store: StoreKind,
     /// MySQL or MariaDB, for --store mysql
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
-    pub database_url: Option<crate::config::Secret>,
+    pub database_url: Option<Secret>,
     /// Partitions, each with a journal writer and a connection [default: 2, and 1 on SQLite, whose writers take turns]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=16))]
     partitions: Option<u16>,

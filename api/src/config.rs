@@ -90,6 +90,21 @@ pub struct Backend {
     #[arg(long, env = "PG_URL", hide_env_values = true, value_name = "URL")]
     pub pg_url: Option<Secret>,
 
+    /// Where the gateway sends buyers back to, with `order_id` and `authorization` in the query: a page of the shop, which then
+    /// calls POST /v1/purchases/{order_id}/confirm. Without it the buyer stays on the gateway's last page.
+    #[arg(long, env = "HOLDFAST_RETURN_URL", value_name = "URL")]
+    pub return_url: Option<String>,
+
+    /// How long one request to the payment gateway may take; then what became of it is unknown, and asked about.
+    #[arg(
+        long,
+        env = "HOLDFAST_PG_TIMEOUT",
+        default_value = "10s",
+        value_name = "TIME",
+        value_parser = duration_between(Duration::from_millis(100), Duration::from_secs(14))
+    )]
+    pub pg_timeout: Duration,
+
     /// What tokens are signed with, at least 32 bytes; the same on every node. Required with servers; embedded mode makes
     /// one and keeps it. Better given by the environment than by the flag.
     #[arg(
@@ -99,6 +114,34 @@ pub struct Backend {
         value_name = "KEY"
     )]
     pub token_key: Option<Secret>,
+
+    /// What tokens were signed with before: still believed, never signed with. For as long as a rotation of the key takes.
+    #[arg(
+        long,
+        env = "HOLDFAST_TOKEN_KEY_PREVIOUS",
+        hide_env_values = true,
+        value_name = "KEY"
+    )]
+    pub token_key_previous: Option<Secret>,
+
+    /// What the payment gateway signs its webhooks with, at least 32 bytes. Required with servers and PG_URL; the simulated
+    /// gateway gets one by itself.
+    #[arg(
+        long,
+        env = "HOLDFAST_WEBHOOK_SECRET",
+        hide_env_values = true,
+        value_name = "SECRET"
+    )]
+    pub webhook_secret: Option<Secret>,
+
+    /// What it signed them with before: still believed. For as long as a rotation of the secret takes.
+    #[arg(
+        long,
+        env = "HOLDFAST_WEBHOOK_SECRET_PREVIOUS",
+        hide_env_values = true,
+        value_name = "SECRET"
+    )]
+    pub webhook_secret_previous: Option<Secret>,
 
     /// The name under which this node owns partitions; a name of its own for each node. [default: the host's name]
     #[arg(long, env = "HOLDFAST_NODE", value_name = "NAME")]
@@ -197,18 +240,72 @@ impl Backend {
     }
 
     /// The key for tokens as it was given, checked; `None` when none was.
-    pub fn given_token_key(&self) -> Result<Option<&Secret>, Failure> {
-        match &self.token_key {
-            Some(key) if key.expose().len() < KEY_BYTES_MIN => Err(Failure::new(
+    pub fn given_token_key(&self) -> Result<Option<&[u8]>, Failure> {
+        checked_key("HOLDFAST_TOKEN_KEY", self.token_key.as_ref())
+    }
+
+    /// The key before it as it was given, checked; `None` when none was.
+    pub fn previous_token_key(&self) -> Result<Option<&[u8]>, Failure> {
+        checked_key(
+            "HOLDFAST_TOKEN_KEY_PREVIOUS",
+            self.token_key_previous.as_ref(),
+        )
+    }
+}
+
+/// What the payment gateway signs its webhooks with.
+#[derive(Clone, Debug)]
+pub struct WebhookSecrets {
+    now: Secret,
+    previous: Option<Secret>,
+}
+
+impl WebhookSecrets {
+    /// As they were given, checked. A gateway in this process gets one that nobody else knows; so does one of which nobody told the
+    /// secret, unless there are servers: then it is a mistake.
+    pub fn given(backend: &Backend, runtime: &Runtime) -> Result<Self, Failure> {
+        let (now, previous) = (&backend.webhook_secret, &backend.webhook_secret_previous);
+        checked_key("HOLDFAST_WEBHOOK_SECRET", now.as_ref())?;
+        checked_key("HOLDFAST_WEBHOOK_SECRET_PREVIOUS", previous.as_ref())?;
+        if now.is_none() && backend.pg_url.is_some() && backend.servers()?.is_some() {
+            return Err(Failure::new(
                 Code::Configuration,
-                format!(
-                    "HOLDFAST_TOKEN_KEY has {} bytes: give at least {KEY_BYTES_MIN} random ones, \
-                     for example from `openssl rand -hex 32`",
-                    key.expose().len()
-                ),
-            )),
-            key => Ok(key.as_ref()),
+                "HOLDFAST_WEBHOOK_SECRET is not set: with servers and PG_URL give the secret of at least 32 bytes with which the \
+                 payment gateway signs its webhooks",
+            ));
         }
+        Ok(Self {
+            now: now.clone().unwrap_or_else(|| Secret::random(runtime)),
+            previous: previous.clone(),
+        })
+    }
+
+    /// The one that is signed with now.
+    pub const fn now(&self) -> &Secret {
+        &self.now
+    }
+
+    /// All that are believed.
+    pub fn keys(&self) -> Vec<&[u8]> {
+        let all = [Some(&self.now), self.previous.as_ref()];
+        let all = all.into_iter().flatten();
+        all.map(|secret| secret.expose().as_bytes()).collect()
+    }
+}
+
+/// A key for tokens is long enough. Its name is told, and its length, and nothing else.
+pub fn checked_key<'a>(name: &str, key: Option<&'a Secret>) -> Result<Option<&'a [u8]>, Failure> {
+    let key = key.map(|key| key.expose().as_bytes());
+    match key {
+        Some(key) if key.len() < KEY_BYTES_MIN => Err(Failure::new(
+            Code::Configuration,
+            format!(
+                "{name} has {} bytes: give at least {KEY_BYTES_MIN} random ones, \
+                 for example from `openssl rand -hex 32`",
+                key.len()
+            ),
+        )),
+        key => Ok(key),
     }
 }
 
@@ -229,7 +326,7 @@ pub struct Listen {
     )]
     pub listen: SocketAddr,
 
-    /// Where operators are served; keep it private, it has no login.
+    /// Where operators are served, each by a token with a role; keep it private all the same.
     #[arg(
         long,
         env = "HOLDFAST_OPERATORS_LISTEN",
@@ -237,6 +334,16 @@ pub struct Listen {
         value_name = "ADDRESS"
     )]
     pub operators_listen: SocketAddr,
+
+    /// A client that takes nothing of what it is sent for so long is cut off.
+    #[arg(
+        long,
+        env = "HOLDFAST_STALLED_MAX",
+        default_value = "30s",
+        value_name = "TIME",
+        value_parser = duration_between(Duration::from_secs(1), Duration::from_mins(10))
+    )]
+    pub stalled_max: Duration,
 
     /// How long a stop may take: what is under way is finished or left durable for the next start.
     #[arg(
@@ -250,7 +357,7 @@ pub struct Listen {
 }
 
 /// A parser for times such as `10s`, `500ms` or `2m` within bounds.
-fn duration_between(
+pub fn duration_between(
     min: Duration,
     max: Duration,
 ) -> impl Fn(&str) -> Result<Duration, String> + Clone + Send + Sync + 'static {

@@ -8,8 +8,12 @@ mod exit;
 
 mod auth;
 mod clock;
+mod hexadecimal;
 mod http;
 mod problem;
+mod sale;
+
+mod openapi;
 
 mod buyers;
 mod operators;
@@ -22,7 +26,11 @@ mod demo;
 mod migrate;
 mod operate;
 mod pg_sim;
+mod reconcile;
+mod seed;
 mod serve;
+mod token;
+mod verify;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -40,6 +48,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     log_to_stderr(&cli.command);
+    #[cfg(feature = "crash-points")]
+    let _armed = fail::FailScenario::setup();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -60,10 +70,15 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Demo(arguments) => demo::run(arguments, runtime).await,
         Command::PgSim(arguments) => pg_sim::run(arguments, runtime).await,
         Command::Migrate(arguments) => migrate::run(arguments, runtime).await,
+        Command::Seed(arguments) => seed::run(arguments).await,
         Command::Workflows(arguments) => operate::workflows(arguments, &runtime).await,
         Command::Batches(arguments) => operate::batches(arguments, &runtime).await,
         Command::Commands(arguments) => operate::commands(arguments).await,
         Command::Nodes(arguments) => operate::nodes(arguments).await,
+        Command::Reconcile(arguments) => reconcile::run(arguments).await,
+        Command::Verify(arguments) => verify::run(arguments, &runtime).await,
+        Command::Ready(arguments) => operate::ready(&arguments).await,
+        Command::Token(arguments) => token::run(&arguments, runtime),
         Command::Bench(arguments) => match arguments.command {
             BenchCommand::Engine(arguments) => bench::run(arguments, runtime).await,
             BenchCommand::Takeover(arguments) => bench::takeover::run(arguments, runtime).await,

@@ -12,11 +12,14 @@ use serde_json::Value;
 
 use crate::cli::Output;
 use crate::cli::operators::{
-    Batches, BatchesCommand, Commands, FilterArguments, Nodes, Pages, Workflows, WorkflowsCommand,
+    Batches, BatchesCommand, Commands, FilterArguments, Nodes, Pages, Ready, Workflows,
+    WorkflowsCommand,
 };
 use crate::exit::{Code, Failure};
-use client::{Answer, Client};
+use client::Answer;
+pub use client::Client;
 use orders::Order;
+pub use text::{table, word};
 
 /// How an answer is shown to people.
 type Text = fn(&Value) -> String;
@@ -81,7 +84,7 @@ async fn tell(
         Code::Pending,
         format!(
             "it is accepted and will be carried out or refused, and was not yet: look with `holdfast commands {}`",
-            text::word(&answer.body["id"])
+            word(&answer.body["id"])
         ),
     ))
 }
@@ -148,6 +151,13 @@ pub async fn nodes(arguments: Nodes) -> Result<(), Failure> {
         text::nodes,
     )
     .await
+}
+
+/// Whether a server is ready.
+pub async fn ready(arguments: &Ready) -> Result<(), Failure> {
+    Client::of_nobody(&arguments.operators_url)?.ready().await?;
+    println!("ready");
+    Ok(())
 }
 
 async fn show(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use engine::Runtime;
-use loadtest::gateway_simulator::{GatewaySimulator, Rules, Settings, StartError};
+use loadtest::gateway_simulator::{GatewaySimulator, Rules, Settings, StartError, WebhookTarget};
 
 use crate::cli::PgSim;
 use crate::exit::{Code, Failure, with_causes};
@@ -20,16 +20,40 @@ pub async fn run(arguments: PgSim, runtime: Runtime) -> Result<(), Failure> {
         decline_rate,
         latency_ms,
         latency_jitter_ms,
+        hold_ms,
+        faulty_attempts,
+        inquiry_lag_ms,
+        webhook_late_ms,
+        rates,
+        webhook_url,
+        webhook_secrets,
+        public_url,
     } = arguments;
-    let mut settings = Settings::new(clock(&runtime));
-    settings.address = listen;
-    settings.ledger = ledger;
-    settings.rules = Rules {
-        seed,
-        decline_rate,
-        latency_ms,
-        latency_jitter_ms,
-        ..Rules::default()
+    let secrets = webhook_secrets
+        .iter()
+        .map(|secret| secret.expose().as_bytes());
+    let webhooks = webhook_url
+        .map(|url| WebhookTarget::new(url, secrets))
+        .transpose()
+        .map_err(|error| Failure::new(Code::Configuration, error.to_string()))?;
+    let settings = Settings {
+        address: listen,
+        ledger,
+        rules: Rules {
+            seed,
+            decline_rate,
+            rates: rates.into_iter().collect(),
+            latency_ms,
+            latency_jitter_ms,
+            hold_ms,
+            faulty_attempts,
+            inquiry_lag_ms,
+            webhook_late_ms,
+            ..Rules::default()
+        },
+        webhooks,
+        public_url,
+        ..Settings::new(clock(&runtime))
     };
     let mut stop = shutdown::signals(&runtime)?;
     let running = GatewaySimulator::bind(settings).await.map_err(failed)?;
@@ -55,8 +79,8 @@ pub fn failed(error: StartError) -> Failure {
         StartError::Ledger(loadtest::gateway_simulator::LedgerFileError::InUse { .. }) => {
             Code::InUse
         }
-        StartError::Ledger(_) | StartError::Rules(_) => Code::Configuration,
-        StartError::Replay(_) => Code::Internal,
+        StartError::Ledger(_) | StartError::Rules(_) | StartError::PublicUrl => Code::Configuration,
+        StartError::Replay(_) | StartError::Webhooks(_) => Code::Internal,
     };
     Failure::new(code, with_causes(&error))
 }

@@ -24,8 +24,10 @@ pub async fn run(arguments: Serve, runtime: Runtime) -> Result<(), Failure> {
     let mut stop = shutdown::signals(&runtime)?;
     // Addresses first: a node that can't be reached should not take partitions.
     let listeners = Listeners::bind(listen.listen, listen.operators_listen).await?;
+    let listeners = listeners.cutting_off_after(listen.stalled_max);
     let system = System::open(&backend, runtime).await?;
     let serving = Serving::start(listeners, system.services());
+    system.send_webhooks_to(&serving.buyers_url())?;
     print!("{}", greeting(&serving, &system));
     http::stopped(&mut stop).await;
     stop_in_order(serving, system, listen.drain_timeout).await
@@ -44,6 +46,11 @@ fn greeting(serving: &Serving, system: &System) -> String {
     ] {
         writeln!(text, "{name:<10} {url}").expect("a String takes all");
     }
+    let token = match system.operator_token_file() {
+        Some(path) => format!("for operators, an admin's, in {}", path.display()),
+        None => "for operators by `holdfast token --role ROLE --subject NAME`".to_owned(),
+    };
+    writeln!(text, "{:<10} {token}", "token").expect("a String takes all");
     text
 }
 
@@ -60,6 +67,14 @@ impl Listeners {
             buyers: Listener::bind(buyers, "--listen").await?,
             operators: Listener::bind(operators, "--operators-listen").await?,
         })
+    }
+
+    /// Clients that take nothing of what they are sent for so long are cut off.
+    pub fn cutting_off_after(self, stalled_max: Duration) -> Self {
+        Self {
+            buyers: self.buyers.cutting_off_after(stalled_max),
+            operators: self.operators.cutting_off_after(stalled_max),
+        }
     }
 }
 
@@ -81,6 +96,8 @@ impl Serving {
         });
         let (buyers, operators) = (listeners.buyers.address(), listeners.operators.address());
         let mut tasks = JoinSet::new();
+        let families = services.families.clone();
+        tasks.spawn(families.sweep(services.runtime.clone(), stopping.clone()));
         tasks.spawn(http::serve(
             listeners.buyers,
             buyers::router(Arc::clone(&services)),

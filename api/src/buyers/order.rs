@@ -4,6 +4,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
+use workflows::domain::address::AddressForm;
 use workflows::ports::payment_gateway::PaymentToken;
 use workflows::purchase::{OrderLine, PaymentMeans};
 
@@ -23,6 +24,9 @@ pub struct PurchaseBody {
     /// The campaign whose coupon is to be used.
     #[serde(default)]
     pub campaign: Option<String>,
+    /// Where the goods go; without it nothing is shipped.
+    #[serde(default)]
+    pub address: Option<AddressForm>,
     /// How it is paid.
     pub payment: PaymentBody,
 }
@@ -32,22 +36,34 @@ pub struct PurchaseBody {
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub struct PaymentBody {
     method: String,
-    token: String,
+    #[serde(default)]
+    token: Option<String>,
 }
 
 impl PaymentBody {
     /// The means, if they are some that we know.
     pub fn means(&self) -> Result<PaymentMeans, Problem> {
-        if self.method != "stored" {
-            return Err(Problem::invalid("payment.method", "must be \"stored\""));
+        match (self.method.as_str(), &self.token) {
+            ("redirect", None) => Ok(PaymentMeans::Redirect),
+            ("redirect", Some(_)) => Err(Problem::invalid(
+                "payment.token",
+                "belongs to `stored`: who is sent to the gateway has none yet",
+            )),
+            ("stored", Some(token)) if is_visible_ascii(token, TOKEN_BYTES_MAX) => {
+                Ok(PaymentMeans::Stored {
+                    token: PaymentToken::new(token.as_str()),
+                })
+            }
+            ("stored", Some(_)) => {
+                let reason = format!("must be 1 to {TOKEN_BYTES_MAX} visible ASCII characters");
+                Err(Problem::invalid("payment.token", reason))
+            }
+            ("stored", None) => Err(Problem::invalid("payment.token", "missing field `token`")),
+            _ => Err(Problem::invalid(
+                "payment.method",
+                "must be \"stored\" or \"redirect\"",
+            )),
         }
-        if !is_visible_ascii(&self.token, TOKEN_BYTES_MAX) {
-            let reason = format!("must be 1 to {TOKEN_BYTES_MAX} visible ASCII characters");
-            return Err(Problem::invalid("payment.token", reason));
-        }
-        Ok(PaymentMeans::Stored {
-            token: PaymentToken::new(self.token.as_str()),
-        })
     }
 }
 
@@ -59,6 +75,7 @@ impl PurchaseBody {
             sale,
             lines,
             campaign,
+            address,
             payment,
         } = self;
         let mut hash = Sha256::new();
@@ -66,20 +83,31 @@ impl PurchaseBody {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part.as_bytes());
         };
+        let option = |part: &Option<String>| match part {
+            Some(text) => format!("given {text}"),
+            None => "none".to_owned(),
+        };
         add(sale);
         add(&lines.len().to_string());
         for OrderLine { product, quantity } in lines {
             add(product);
             add(&quantity.to_string());
         }
-        add(if campaign.is_some() {
-            "campaign"
-        } else {
-            "none"
-        });
-        add(campaign.as_deref().unwrap_or_default());
+        add(&option(campaign));
+        if let Some(AddressForm {
+            name,
+            address,
+            zip,
+            phone,
+            memo,
+        }) = address
+        {
+            for part in [name, address, zip, phone, &option(memo)] {
+                add(part);
+            }
+        }
         add(&payment.method);
-        add(&payment.token);
+        add(&option(&payment.token));
         hash.finalize().into()
     }
 }
@@ -101,8 +129,8 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
             _ => Err(Problem::new(
                 Kind::IDEMPOTENCY_KEY_REQUIRED,
                 format!(
-                    "send one Idempotency-Key of 1 to {KEY_BYTES_MAX} visible ASCII characters, new for each purchase \
-                     and the same for each repeat"
+                    "send one Idempotency-Key of 1 to {KEY_BYTES_MAX} visible ASCII characters, new for each thing that is \
+                     to be done and the same for each repeat"
                 ),
             )
             .with_field("Idempotency-Key")),
@@ -110,7 +138,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     }
 }
 
-fn is_visible_ascii(text: &str, bytes_max: usize) -> bool {
+pub fn is_visible_ascii(text: &str, bytes_max: usize) -> bool {
     (1..=bytes_max).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
@@ -139,7 +167,9 @@ mod tests {
 
     #[test]
     fn every_part_counts_for_the_hash() {
-        let text = r#"{"sale":"s","lines":[{"product":"p","quantity":1}],"campaign":"c","payment":{"method":"stored","token":"t"}}"#;
+        let text = r#"{"sale":"s","lines":[{"product":"p","quantity":1}],"campaign":"c",
+            "address":{"name":"n","address":"a","zip":"z","phone":"h","memo":"m"},
+            "payment":{"method":"stored","token":"t"}}"#;
         let original = body(text).hash();
         for (part, other) in [
             (r#""s""#, r#""s2""#),
@@ -147,7 +177,13 @@ mod tests {
             (":1}", ":2}"),
             (r#""c""#, r#""c2""#),
             (r#""c""#, "null"),
+            (r#""n""#, r#""n2""#),
+            (r#""z""#, r#""z2""#),
+            (r#""m""#, r#""m2""#),
+            (r#""m""#, "null"),
             (r#""t""#, r#""t2""#),
+            (r#""t""#, "null"),
+            ("stored", "redirect"),
         ] {
             assert_ne!(
                 body(&text.replace(part, other)).hash(),
@@ -155,5 +191,23 @@ mod tests {
                 "{part} -> {other}"
             );
         }
+    }
+
+    #[test]
+    fn a_means_of_payment_has_what_belongs_to_it() {
+        for (payment, field) in [
+            (r#"{"method":"stored"}"#, "payment.token"),
+            (r#"{"method":"stored","token":""}"#, "payment.token"),
+            (r#"{"method":"stored","token":"a b"}"#, "payment.token"),
+            (r#"{"method":"redirect","token":"t"}"#, "payment.token"),
+            (r#"{"method":"cash"}"#, "payment.method"),
+        ] {
+            let body = body(&format!(r#"{{"sale":"s","lines":[],"payment":{payment}}}"#));
+            let problem = format!("{:?}", body.payment.means().expect_err(payment));
+            let named = format!("field: Some(\"{field}\")");
+            assert!(problem.contains(&named), "{problem}");
+        }
+        let redirect = body(r#"{"sale":"s","lines":[],"payment":{"method":"redirect"}}"#);
+        assert_eq!(redirect.payment.means().unwrap(), PaymentMeans::Redirect);
     }
 }

@@ -2,25 +2,21 @@
 
 use axum::Json;
 use axum::extract::State;
+use engine::Timestamp;
 use serde::Serialize;
-use workflows::domain::coupon::Discount;
-use workflows::domain::ids::{CampaignId, ProductId, SaleId};
-use workflows::domain::money::Currency;
+use workflows::domain::ids::{CampaignId, ProductId};
 use workflows::domain::sale::Sale;
 use workflows::ports::reservations::{ReservationError, SaleCounts};
 
-use crate::clock::rfc3339;
 use crate::http::Path;
 use crate::problem::{Kind, Problem};
+use crate::sale::{CampaignTerms, SaleHead};
 use crate::wiring::Shared;
 
 #[derive(Serialize)]
 pub struct Shown {
-    sale: SaleId,
-    name: String,
-    currency: Currency,
-    opens_at: String,
-    closes_at: String,
+    #[serde(flatten)]
+    head: SaleHead,
     per_buyer_limit: u32,
     products: Vec<Product>,
     campaigns: Vec<Campaign>,
@@ -32,8 +28,8 @@ struct Product {
     product: ProductId,
     name: String,
     unit_price: u64,
-    stock: u32,
-    available: u64,
+    stock_total: u32,
+    stock_left: u64,
 }
 
 #[derive(Serialize)]
@@ -41,22 +37,20 @@ struct Product {
 struct Campaign {
     campaign: CampaignId,
     name: String,
-    discount: Discount,
-    minimum_price: u64,
-    size: u32,
-    available: u64,
+    #[serde(flatten)]
+    terms: CampaignTerms,
+    coupons_total: u32,
+    coupons_left: u64,
 }
 
 pub async fn show(
     State(services): State<Shared>,
     Path(name): Path,
 ) -> Result<Json<Shown>, Problem> {
-    let not_found = || Problem::not_found("sale", &name);
-    let id = SaleId::parse(name.as_str()).map_err(|_| not_found())?;
-    let sale = services.sale(&id).await?.ok_or_else(not_found)?;
+    let sale = services.sale_named(&name).await?;
     let counts = services
         .reservations
-        .counts(&id)
+        .counts(&sale.sale)
         .await
         .map_err(|error| unavailable(&error))?;
     let counts = counts.ok_or_else(|| {
@@ -65,7 +59,7 @@ pub async fn show(
             "the sale's counters are being rebuilt; try again in a moment",
         )
     })?;
-    Ok(Json(shown(&sale, &counts)))
+    Ok(Json(shown(&sale, &counts, services.runtime.now())))
 }
 
 fn unavailable(error: &ReservationError) -> Problem {
@@ -76,13 +70,13 @@ fn unavailable(error: &ReservationError) -> Problem {
     )
 }
 
-fn shown(sale: &Sale, counts: &SaleCounts) -> Shown {
+fn shown(sale: &Sale, counts: &SaleCounts, now: Timestamp) -> Shown {
     let products = sale.products.iter().map(|product| Product {
         product: product.product.clone(),
         name: product.name.clone(),
         unit_price: product.unit_price,
-        stock: product.stock,
-        available: counts
+        stock_total: product.stock,
+        stock_left: counts
             .products
             .get(&product.product)
             .map_or(0, |stock| stock.available),
@@ -90,20 +84,15 @@ fn shown(sale: &Sale, counts: &SaleCounts) -> Shown {
     let campaigns = sale.campaigns.iter().map(|campaign| Campaign {
         campaign: campaign.campaign.clone(),
         name: campaign.name.clone(),
-        discount: campaign.discount,
-        minimum_price: campaign.minimum_price,
-        size: campaign.size,
-        available: counts
+        terms: CampaignTerms::of(campaign),
+        coupons_total: campaign.size,
+        coupons_left: counts
             .campaigns
             .get(&campaign.campaign)
             .map_or(0, |coupons| coupons.size.saturating_sub(coupons.issued)),
     });
     Shown {
-        sale: sale.sale.clone(),
-        name: sale.name.clone(),
-        currency: sale.currency,
-        opens_at: rfc3339(sale.opens_at),
-        closes_at: rfc3339(sale.closes_at),
+        head: SaleHead::of(sale, now),
         per_buyer_limit: sale.per_buyer_limit,
         products: products.collect(),
         campaigns: campaigns.collect(),

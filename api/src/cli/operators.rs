@@ -1,11 +1,12 @@
 //! The commands that talk to a running server's operators' address.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
 use super::Output;
-use crate::config::parse_duration;
+use crate::config::{Secret, parse_duration};
 use crate::operators::VerbName;
 
 /// Which server is asked, and how its answer is printed.
@@ -20,9 +21,79 @@ pub struct Server {
         value_name = "URL"
     )]
     pub operators_url: String,
+    /// Who you are to it: an operator's token. Better given by the environment than by the flag. [default: the one that a server
+    /// on this machine keeps in its data directory]
+    #[arg(
+        long,
+        global = true,
+        env = "HOLDFAST_OPERATOR_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN"
+    )]
+    pub operator_token: Option<Secret>,
+    /// The data directory of an embedded server on this machine
+    #[arg(
+        long,
+        global = true,
+        env = "HOLDFAST_DATA_DIR",
+        default_value = "holdfast-data",
+        value_name = "DIR"
+    )]
+    pub data_dir: PathBuf,
     /// How to print the result
     #[arg(short, long, global = true, value_enum, default_value_t = Output::Text)]
     pub output: Output,
+}
+
+#[derive(Args, Debug)]
+pub struct Reconcile {
+    #[command(flatten)]
+    pub server: Server,
+    /// Only this sale
+    #[arg(long, value_name = "SALE")]
+    pub sale: Option<String>,
+    /// Mend what differs: the database is right
+    #[arg(long)]
+    pub repair: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Verify {
+    #[command(flatten)]
+    pub server: Server,
+    /// Nothing may be under way: whatever is, is a violation
+    #[arg(long, conflicts_with = "last")]
+    pub at_rest: bool,
+    /// Check nothing, and show what the server's last check saw
+    #[arg(long)]
+    pub last: bool,
+    /// How long to wait for the result, such as 30s or 10m
+    #[arg(long = "for", default_value = "10m", value_parser = parse_duration, value_name = "TIME")]
+    pub limit: Duration,
+}
+
+#[derive(Args, Debug)]
+pub struct Ready {
+    /// Where operators are served
+    #[arg(
+        long,
+        env = "HOLDFAST_OPERATORS_URL",
+        default_value = "http://127.0.0.1:8081",
+        value_name = "URL"
+    )]
+    pub operators_url: String,
+}
+
+#[derive(Args, Debug)]
+pub struct Seed {
+    /// The sales, in TOML: see examples/drop.toml
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Only read the file, and say what is wrong with it
+    #[arg(long)]
+    pub check: bool,
+    #[command(flatten)]
+    pub server: Server,
 }
 
 #[derive(Args, Debug)]
@@ -109,24 +180,14 @@ pub struct FilterArguments {
     pub before: Option<String>,
 }
 
-/// Who orders something, and why.
-#[derive(Args, Debug)]
-pub struct Who {
-    /// Who does this
-    #[arg(long, env = "USER")]
-    pub actor: String,
-    /// Why
-    #[arg(long)]
-    pub reason: String,
-}
-
 /// An order to one workflow.
 #[derive(Args, Debug)]
 pub struct OrderArguments {
     /// The workflow's id
     pub id: String,
-    #[command(flatten)]
-    pub who: Who,
+    /// Why; who it is says the token
+    #[arg(long)]
+    pub reason: String,
     /// The order's own name: sent again under the same name it is the same order [default: made up and printed]
     #[arg(long)]
     pub key: Option<String>,
@@ -242,8 +303,9 @@ pub struct BatchArguments {
     pub with: Option<serde_json::Value>,
     #[command(flatten)]
     pub filter: FilterArguments,
-    #[command(flatten)]
-    pub who: Who,
+    /// Why; who it is says the token
+    #[arg(long)]
+    pub reason: String,
     /// The batch's own name: sent again under the same name it is the same batch [default: made up and printed]
     #[arg(long)]
     pub key: Option<String>,

@@ -7,7 +7,8 @@ use loadtest::driver::{Report, percentile_ms};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::stage::Stage;
+use super::opening::Opening;
+use super::stage::{POSTERS, Stage};
 use crate::cli::Demo;
 use crate::exit::{Code, Failure};
 
@@ -18,14 +19,28 @@ pub struct Invariant {
     pub id: String,
     /// How many things it looked at.
     pub checked: u64,
+    /// Why it was not checked, if it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_checked: Option<String>,
     /// What did not hold, a sentence each.
     pub violations: Vec<String>,
 }
 
 impl Invariant {
-    /// It looked at something, and nothing was wrong.
+    /// It looked at something, and nothing was wrong; or there is nothing here to look at.
     fn holds(&self) -> bool {
-        self.checked > 0 && self.violations.is_empty()
+        self.violations.is_empty() && (self.checked > 0 || self.not_checked.is_some())
+    }
+
+    /// The same, as another has seen it.
+    pub fn merge(&mut self, other: Self) {
+        self.checked += other.checked;
+        self.violations.extend(other.violations);
+    }
+
+    /// Its number, such as 10 of `I10`.
+    fn number(&self) -> u32 {
+        self.id.trim_start_matches('I').parse().unwrap_or(u32::MAX)
     }
 }
 
@@ -36,7 +51,10 @@ pub struct Summary {
     stock: u32,
     coupons: u32,
     seed: u64,
+    opening: Opening,
+    claims: BTreeMap<String, u64>,
     purchases: BTreeMap<String, u64>,
+    posters: BTreeMap<String, u64>,
     seconds: f64,
     purchases_per_second: f64,
     completed_per_second: f64,
@@ -59,10 +77,12 @@ impl Summary {
         arguments: &Demo,
         seed: u64,
         stage: &Stage,
+        opening: &Opening,
         mut driven: Report,
+        posters: Report,
         mut invariants: Vec<Invariant>,
     ) -> Self {
-        invariants.sort_by(|a, b| a.id.cmp(&b.id));
+        invariants.sort_by_key(Invariant::number);
         let seconds = driven.elapsed.as_secs_f64().max(f64::EPSILON);
         let selling = driven.completed_within.as_secs_f64().max(f64::EPSILON);
         let completed = driven.purchases.get("completed").copied().unwrap_or(0);
@@ -80,6 +100,9 @@ impl Summary {
             stock: arguments.stock,
             coupons: arguments.coupons,
             seed,
+            opening: opening.clone(),
+            claims: std::mem::take(&mut driven.claims),
+            posters: posters.purchases,
             seconds,
             purchases_per_second: as_f64(driven.decided()) / seconds,
             completed_per_second: as_f64(completed) / selling,
@@ -94,7 +117,7 @@ impl Summary {
             repeats: driven.repeats.checked,
             unavailable: driven.unavailable,
             purchases: driven.purchases,
-            errors: driven.errors,
+            errors: driven.errors.into_iter().chain(posters.errors).collect(),
             invariants,
         }
     }
@@ -128,6 +151,10 @@ impl Summary {
     /// For a program.
     pub fn as_json(&self) -> Value {
         json!({
+            "too_early": self.opening.too_early,
+            "opened_late_ms": round(self.opening.late_ms),
+            "claims": self.claims,
+            "posters": self.posters,
             "purchases": self.purchases,
             "purchases_per_second": round(self.purchases_per_second),
             "p50_ms": round(self.completed_ms[0]),
@@ -159,10 +186,42 @@ impl Summary {
             thousands(self.coupons.into()),
             self.seed
         );
+        self.write_opening(&mut out);
         self.write_purchases(&mut out);
+        self.write_posters(&mut out);
         self.write_speed(&mut out);
         self.write_invariants(&mut out);
         out
+    }
+
+    fn write_opening(&self, out: &mut String) {
+        let Opening { too_early, late_ms } = &self.opening;
+        let claimed = self.claims.get("claimed").copied().unwrap_or(0);
+        line(
+            out,
+            &format!(
+                "Who came before the opening was told {too_early}; the opening was announced {late_ms:.0} ms after the due instant."
+            ),
+        );
+        line(
+            out,
+            &format!(
+                "{} coupons were claimed before the purchase that used them.\n",
+                thousands(claimed)
+            ),
+        );
+    }
+
+    fn write_posters(&self, out: &mut String) {
+        let of = |outcome: &str| self.posters.get(outcome).copied().unwrap_or(0);
+        line(
+            out,
+            &format!(
+                "{POSTERS} posters were paid for at the gateway: {} were issued, and {} refunded, for want of a serial number.\n",
+                of("completed"),
+                of("refunded")
+            ),
+        );
     }
 
     fn write_purchases(&self, out: &mut String) {
@@ -185,7 +244,7 @@ impl Summary {
         let completed = self.purchases.get("completed").copied().unwrap_or(0);
         let (sold, stock) = (thousands(completed), thousands(self.stock.into()));
         let rest = if completed == u64::from(self.stock) {
-            "what declined buyers held went to others"
+            "what was given back went to others"
         } else {
             "the rest found no buyer, or came back after the last one had left"
         };
@@ -232,6 +291,7 @@ impl Summary {
         line(out, "What must hold, and how many things were looked at:");
         for invariant in &self.invariants {
             let verdict = match (invariant.holds(), invariant.checked) {
+                (true, 0) => "not checked",
                 (true, _) => "holds",
                 (false, 0) => "looked at nothing",
                 (false, _) => "BROKEN",
@@ -241,6 +301,9 @@ impl Summary {
                 out,
                 &format!("  {id:<3} {:<66} {verdict:<7} {looked:>9}", meaning(id)),
             );
+            if let Some(because) = &invariant.not_checked {
+                line(out, &format!("      {because}"));
+            }
             for violation in invariant.violations.iter().take(VIOLATIONS_SHOWN) {
                 line(out, &format!("      {violation}"));
             }
@@ -263,6 +326,7 @@ fn explain(outcome: &str) -> &'static str {
     match outcome {
         "completed" => "paid, and the goods are issued",
         "payment_declined" => "declined by the gateway: everything was given back",
+        "cancelled_by_buyer" => "cancelled before the payment: everything was given back",
         "sold_out" => "answered at the gate, without a workflow",
         "coupons_exhausted" => "all coupons were taken",
         "gave_up" => "no answer in time",
@@ -277,8 +341,12 @@ fn meaning(id: &str) -> &'static str {
         "I2" => "a buyer has one coupon at most, a campaign no more than it has",
         "I3" => "captured - refunded in the gateway's ledger = price of the goods",
         "I4" => "every workflow ended, or waits for an operator with a reason",
+        "I5" => "every event is on the topic, and nothing else is",
         "I6" => "each journal is numbered 1 to n, without a gap",
+        "I7" => "nothing was written under an epoch that had passed",
+        "I9" => "only what was attempted is undone, in reverse order, once",
         "I8" => "what was acknowledged is there, and a repeat names the same",
+        "I10" => "each action of an operator has one audit row",
         _ => "",
     }
 }
@@ -326,6 +394,7 @@ mod tests {
         let invariant = |checked, violations: &[&str]| Invariant {
             id: "I1".into(),
             checked,
+            not_checked: None,
             violations: violations.iter().map(ToString::to_string).collect(),
         };
         assert!(invariant(1, &[]).holds());

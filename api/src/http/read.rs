@@ -33,6 +33,17 @@ impl<S: Send + Sync, T: DeserializeOwned, const BYTES_MAX: usize> FromRequest<S>
     }
 }
 
+/// The bytes of a body of at most `BYTES_MAX`, as they came.
+pub struct Raw<const BYTES_MAX: usize>(pub Vec<u8>);
+
+impl<S: Send + Sync, const BYTES_MAX: usize> FromRequest<S> for Raw<BYTES_MAX> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        read(request.into_body(), BYTES_MAX).await.map(Self)
+    }
+}
+
 fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     let value = headers
         .get(CONTENT_TYPE)

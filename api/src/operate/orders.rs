@@ -5,9 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::client::{Answer, Client};
 use super::words;
-use crate::cli::operators::{
-    BatchArguments, OrderArguments, Resolution, Resolve, Signal, Skip, Who,
-};
+use crate::cli::operators::{BatchArguments, OrderArguments, Resolution, Resolve, Signal, Skip};
 use crate::exit::{Code, Failure};
 
 /// An order to one workflow.
@@ -40,7 +38,7 @@ impl Order {
         let with = match (done, refused) {
             (Some(done), _) => json!({ "step": step, "done": done }),
             (None, Some(code)) => {
-                let message = message.unwrap_or_else(|| order.who.reason.clone());
+                let message = message.unwrap_or_else(|| order.reason.clone());
                 json!({ "step": step, "refused": { "code": code, "message": message } })
             }
             (None, None) => json!({ "step": step, "undone": true }),
@@ -84,7 +82,7 @@ pub async fn send(client: &Client, order: Order, runtime: &Runtime) -> Result<An
         with,
         arguments,
     } = order;
-    let body = body(&arguments.who, with)?;
+    let body = body(&arguments.reason, with)?;
     let mut request = client
         .post(&["workflows", &arguments.id, verb])?
         .query(&[("wait", &arguments.wait)])
@@ -112,11 +110,11 @@ pub async fn batch(
         verb,
         with,
         filter,
-        who,
+        reason,
         key,
         per_second,
     } = arguments;
-    let mut body = body(&who, with.unwrap_or_else(|| json!({})))?;
+    let mut body = body(&reason, with.unwrap_or_else(|| json!({})))?;
     let words = words(&filter).into_iter();
     let filter: Map<String, Value> = words
         .map(|(name, value)| (name.to_owned(), value.into()))
@@ -136,13 +134,12 @@ pub async fn batch(
     client.call(request).await
 }
 
-fn body(who: &Who, with: Value) -> Result<Map<String, Value>, Failure> {
+fn body(reason: &str, with: Value) -> Result<Map<String, Value>, Failure> {
     let Value::Object(mut body) = with else {
         let why = "--with must be a JSON object, such as {\"step\":\"payment\"}";
         return Err(Failure::new(Code::Configuration, why));
     };
-    body.insert("actor".into(), who.actor.as_str().into());
-    body.insert("reason".into(), who.reason.as_str().into());
+    body.insert("reason".into(), reason.into());
     Ok(body)
 }
 

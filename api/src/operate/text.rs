@@ -14,7 +14,7 @@ pub fn word(value: &Value) -> String {
 }
 
 /// Rows under their headings, each column as wide as its widest entry; each heading comes with a JSON pointer into a row.
-fn table(rows: &Value, columns: &[(&str, &str)]) -> String {
+pub fn table(rows: &Value, columns: &[(&str, &str)]) -> String {
     let mut lines: Vec<Vec<String>> = vec![];
     lines.push(columns.iter().map(|(name, _)| (*name).to_owned()).collect());
     for row in items(rows) {

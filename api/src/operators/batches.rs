@@ -12,7 +12,7 @@ use engine::{CommandError, WorkflowId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::BODY_BYTES_MAX;
+use super::ORDER_BYTES_MAX;
 use super::commands;
 use super::filter::{Filter, in_body};
 use super::headers::Conditions;
@@ -21,6 +21,7 @@ use super::order::{Order, carried};
 use super::pages::{number_before, page_size};
 use super::preview;
 use super::shown::Summary;
+use crate::auth::Operator;
 use crate::clock::rfc3339;
 use crate::http::{self, Path, Query};
 use crate::problem::{Kind, Problem};
@@ -148,17 +149,18 @@ impl Previewed {
 }
 
 pub async fn start(
+    operator: Operator,
     State(services): State<Shared>,
     Query(how): Query<How>,
     conditions: Conditions,
-    http::Json(order): http::Json<Order, BODY_BYTES_MAX>,
+    http::Json(order): http::Json<Order, ORDER_BYTES_MAX>,
 ) -> Result<Response, Problem> {
     let dry_run = flag("dry_run", how.dry_run.as_deref())?;
     if conditions.version.is_some() {
         let why = "a batch is for whatever passes its filter when it comes by: leave If-Match out";
         return Err(Problem::new(Kind::INVALID_HEADER, why).with_field("If-Match"));
     }
-    let (part, verb, by) = order.for_many()?;
+    let (part, verb, by) = order.for_many(operator)?;
     let key = match conditions.key {
         None if dry_run => "dry-run".to_owned(),
         _ => conditions.key()?,

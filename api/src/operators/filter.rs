@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::clock::rfc3339;
 use crate::problem::Problem;
 
-/// The longest text that a part of a filter has: longer ones are in no column.
-const TEXT_BYTES_MAX: usize = 255;
+/// The longest text that a part of a filter has, in characters: longer ones are in no column.
+const TEXT_CHARS_MAX: usize = 255;
 
 /// What is asked for; all that is set must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,8 +43,9 @@ impl Filter {
             .map(|text| Status::parse(&text).ok_or_else(|| wrong("state", known_states())))
             .transpose()?;
         let text = |name: &str, text: Option<String>| match text {
-            Some(text) if text.is_empty() || text.len() > TEXT_BYTES_MAX => {
-                Err(wrong(name, format!("must be 1 to {TEXT_BYTES_MAX} bytes")))
+            Some(text) if !(1..=TEXT_CHARS_MAX).contains(&text.chars().count()) => {
+                let why = format!("must be 1 to {TEXT_CHARS_MAX} characters");
+                Err(wrong(name, why))
             }
             text => Ok(text),
         };

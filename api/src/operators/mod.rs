@@ -1,8 +1,10 @@
-//! The operators' listener: seeding, looking and operating. It has no login and must never be public.
+//! The operators' listener: seeding, looking and operating, each for who has the role. It is not meant for the public all the
+//! same.
 
 mod filter;
 mod headers;
 mod pages;
+mod routes;
 
 mod workflows;
 
@@ -22,69 +24,78 @@ mod operate;
 mod batches;
 mod errors;
 
+mod catalogue;
+mod sales;
+
 mod counters;
 mod definitions;
 mod health;
 mod nodes;
 mod orphans;
-mod sales;
+mod reconcile;
 mod verify;
 
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::{get, post};
 
+use crate::auth::Role;
 use crate::http::{Bounds, bounded};
+use crate::openapi;
 use crate::wiring::Shared;
 pub use order::VerbName;
+use routes::Routes;
+pub use verify::Verifier;
 
 /// A sale with its products is larger than anything that a buyer sends.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// An order holds at most one payload, of 64 KiB; read as any JSON, it is many times as large in memory.
+const ORDER_BYTES_MAX: usize = 128 * 1024;
 const BOUNDS: Bounds = Bounds {
     in_flight_max: 256,
     request_max: Duration::from_mins(2),
 };
 
-/// Everything that operators may ask for.
+/// Everything that operators may ask for. A route that changes something names its role here.
 pub fn router(services: Shared) -> Router {
-    let router = Router::new()
-        .merge(about_workflows())
-        .route("/v1/commands", get(commands::list))
-        .route("/v1/commands/{id}", get(commands::show))
-        .route("/v1/audit", get(commands::list))
-        .route("/v1/batches", get(batches::list).post(batches::start))
-        .route("/v1/batches/{id}", get(batches::show))
-        .route("/v1/batches/{id}/commands", get(batches::commands))
-        .route("/v1/batches/{id}/stop", post(batches::stop))
-        .route("/v1/errors", get(errors::list))
-        .route("/v1/sales", post(sales::seed))
-        .route("/v1/definitions", get(definitions::list))
-        .route(
-            "/v1/definitions/{name}/diagram",
-            get(diagram::of_definition),
-        )
-        .route("/v1/nodes", get(nodes::list))
-        .route("/v1/orphans", get(orphans::show))
-        .route("/v1/counters", get(counters::show))
-        .route("/v1/verify", get(verify::run))
-        .route("/livez", get(health::live))
-        .route("/readyz", get(health::ready))
-        .with_state(services);
-    bounded(router, BOUNDS)
+    let routes = about_workflows(Routes::new(services.tokens.clone()));
+    let routes = catalogue::add(routes)
+        .get("/v1/commands", commands::list)
+        .get("/v1/commands/{id}", commands::show)
+        .get("/v1/audit", commands::list)
+        .get("/v1/batches", batches::list)
+        .post(Role::Operator, "/v1/batches", batches::start)
+        .get("/v1/batches/{id}", batches::show)
+        .get("/v1/batches/{id}/commands", batches::commands)
+        .post(Role::Operator, "/v1/batches/{id}/stop", batches::stop)
+        .get("/v1/errors", errors::list)
+        .post(Role::Admin, "/v1/sales", sales::seed)
+        .get("/v1/definitions", definitions::list)
+        .get("/v1/definitions/{name}/diagram", diagram::of_definition)
+        .get("/v1/nodes", nodes::list)
+        .get("/v1/orphans", orphans::show)
+        .get("/v1/counters", counters::show)
+        .get("/v1/verify", verify::show)
+        .post(Role::Operator, "/v1/verify", verify::run)
+        .get("/v1/reconcile", reconcile::show)
+        .post(Role::Operator, "/v1/reconcile", reconcile::run)
+        .get_open("/openapi.json", openapi::operators)
+        .get_open("/livez", health::live)
+        .get_open("/readyz", health::ready);
+    bounded(routes.into_router().with_state(services), BOUNDS)
 }
 
-fn about_workflows() -> Router<Shared> {
-    let router = Router::new()
-        .route("/v1/workflows", get(workflows::list))
-        .route("/v1/workflows/{id}", get(workflow::show))
-        .route("/v1/workflows/{id}/events", get(events::list))
-        .route("/v1/workflows/{id}/diagram", get(diagram::of_workflow));
-    VerbName::ALL.into_iter().fold(router, |router, verb| {
-        let carry_out = move |services, id, how, conditions, order| {
-            operate::carry_out(verb, services, id, how, conditions, order)
+fn about_workflows(routes: Routes) -> Routes {
+    let routes = routes
+        .get("/v1/workflows", workflows::list)
+        .get("/v1/workflows/{id}", workflow::show)
+        .get("/v1/workflows/{id}/events", events::list)
+        .get("/v1/workflows/{id}/diagram", diagram::of_workflow);
+    VerbName::ALL.into_iter().fold(routes, |routes, verb| {
+        let carry_out = move |operator, services, id, how, conditions, order| {
+            operate::carry_out(verb, operator, services, id, how, conditions, order)
         };
         let path = format!("/v1/workflows/{{id}}/{}", verb.as_str());
-        router.route(&path, post(carry_out))
+        routes.post(Role::Operator, &path, carry_out)
     })
 }

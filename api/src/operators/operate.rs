@@ -14,13 +14,14 @@ use engine::store::CommandState;
 use engine::{CommandError, Commanded, WorkflowId};
 use serde::Deserialize;
 
-use super::BODY_BYTES_MAX;
+use super::ORDER_BYTES_MAX;
 use super::commands::Shown;
 use super::headers::{Conditions, SIGNAL};
 use super::order::{Order, VerbName, fields_of};
 use super::preview;
 use super::shown::workflow_id;
 use super::workflow::answer;
+use crate::auth::Operator;
 use crate::config::parse_duration;
 use crate::http::{self, Path, Query, stopped};
 use crate::problem::{Kind, Problem};
@@ -69,15 +70,16 @@ pub fn flag(name: &str, text: Option<&str>) -> Result<bool, Problem> {
 
 pub async fn carry_out(
     name: VerbName,
+    operator: Operator,
     State(services): State<Shared>,
     Path(id): Path,
     Query(how): Query<How>,
     conditions: Conditions,
-    http::Json(order): http::Json<Order, BODY_BYTES_MAX>,
+    http::Json(order): http::Json<Order, ORDER_BYTES_MAX>,
 ) -> Result<Response, Problem> {
     let workflow = workflow_id(&id)?;
     let (dry_run, wait) = (how.dry_run()?, how.wait()?);
-    let (verb, by) = order.for_one(name)?;
+    let (verb, by) = order.for_one(name, operator)?;
     let expected_seq = conditions.version;
     let key = match &verb {
         Verb::Signal(signal) => format!("{SIGNAL}{}", signal.id),

@@ -1,4 +1,5 @@
-//! What an operator sends to have something done, to one workflow or to many: who, why, and what the verb needs.
+//! What an operator sends to have something done, to one workflow or to many: why, and what the verb needs. Who it is says
+//! the token.
 
 use clap::ValueEnum;
 use engine::Payload;
@@ -10,9 +11,10 @@ use serde_json::{Value, json};
 use super::filter::Filter;
 use super::headers::is_key;
 use super::shown::without_secrets;
+use crate::auth::Operator;
 use crate::problem::Problem;
 
-const ACTOR_BYTES_MAX: usize = 200;
+const NAME_BYTES_MAX: usize = 200;
 const REASON_BYTES_MAX: usize = 1_000;
 const CODE_BYTES_MAX: usize = 64;
 const MESSAGE_BYTES_MAX: usize = 1_000;
@@ -84,7 +86,6 @@ impl VerbName {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub struct Order {
-    actor: String,
     reason: String,
     /// Of a batch: what each workflow is told.
     #[serde(default)]
@@ -134,7 +135,7 @@ pub struct BatchPart {
 
 impl Order {
     /// An order to one workflow.
-    pub fn for_one(self, verb: VerbName) -> Result<(Verb, By), Problem> {
+    pub fn for_one(self, verb: VerbName, operator: Operator) -> Result<(Verb, By), Problem> {
         for (name, is_given) in [
             ("verb", self.verb.is_some()),
             ("filter", self.filter.is_some()),
@@ -144,27 +145,26 @@ impl Order {
                 return Err(Problem::invalid(name, "belongs to a batch"));
             }
         }
-        self.checked(verb)
+        self.checked(verb, operator)
     }
 
     /// An order to many.
-    pub fn for_many(mut self) -> Result<(BatchPart, Verb, By), Problem> {
+    pub fn for_many(mut self, operator: Operator) -> Result<(BatchPart, Verb, By), Problem> {
         let verb = self.verb.take().ok_or_else(|| missing("verb"))?;
         let part = BatchPart {
             verb: VerbName::parse(&verb)?,
             filter: self.filter.take().ok_or_else(|| missing("filter"))?,
             per_second: self.per_second.take(),
         };
-        let (verb, by) = self.checked(part.verb)?;
+        let (verb, by) = self.checked(part.verb, operator)?;
         Ok((part, verb, by))
     }
 
-    fn checked(self, verb: VerbName) -> Result<(Verb, By), Problem> {
-        check_text("actor", &self.actor, ACTOR_BYTES_MAX)?;
+    fn checked(self, verb: VerbName, operator: Operator) -> Result<(Verb, By), Problem> {
         check_text("reason", &self.reason, REASON_BYTES_MAX)?;
         self.check_others(verb)?;
         let by = By {
-            actor: self.actor.clone(),
+            actor: operator.name,
             reason: self.reason.clone(),
         };
         Ok((self.verb(verb)?, by))
@@ -248,7 +248,7 @@ fn missing(field: &'static str) -> Problem {
 
 fn required(field: &'static str, text: Option<String>) -> Result<String, Problem> {
     let text = text.ok_or_else(|| missing(field))?;
-    check_text(field, &text, ACTOR_BYTES_MAX)?;
+    check_text(field, &text, NAME_BYTES_MAX)?;
     Ok(text)
 }
 
@@ -314,13 +314,18 @@ pub const fn fields_of(verb: &Verb) -> (&'static str, &'static str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::Role;
     use crate::http::json;
 
     fn order(verb: VerbName, rest: &str) -> Result<Verb, String> {
-        let body = format!(r#"{{"actor":"alice","reason":"a test"{rest}}}"#);
+        let body = format!(r#"{{"reason":"a test"{rest}}}"#);
+        let alice = Operator {
+            name: "alice".into(),
+            role: Role::Operator,
+        };
         let order: Order = json(body.as_bytes()).map_err(|problem| format!("{problem:?}"))?;
         let (verb, by) = order
-            .for_one(verb)
+            .for_one(verb, alice)
             .map_err(|problem| format!("{problem:?}"))?;
         assert_eq!(by.to_string(), "alice: a test");
         Ok(verb)
@@ -384,6 +389,7 @@ mod tests {
             ),
             (VerbName::Retry, r#","verb":"retry""#, "verb"),
             (VerbName::Retry, r#","force":true"#, "force"),
+            (VerbName::Retry, r#","actor":"bob""#, "actor"),
         ] {
             let problem = order(verb, rest).expect_err(rest);
             let named = format!("field: Some(\"{field}\")");

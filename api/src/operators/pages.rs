@@ -3,6 +3,7 @@
 use engine::Timestamp;
 use engine::store::ListCursor;
 
+use crate::hexadecimal::hexadecimal;
 use crate::problem::Problem;
 
 /// The most that a page holds.
@@ -36,23 +37,20 @@ const CURSOR_BYTES: usize = 8 + 12;
 
 /// Opaque to those who hand it back: the last item's instant and ident, in hexadecimal.
 pub fn cursor_text(cursor: &ListCursor) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity(2 * CURSOR_BYTES);
-    for byte in cursor
-        .created_at
-        .0
-        .to_be_bytes()
-        .iter()
-        .chain(&cursor.ident)
-    {
-        write!(text, "{byte:02x}").expect("a String takes all");
-    }
-    text
+    hexadecimal(
+        cursor
+            .created_at
+            .0
+            .to_be_bytes()
+            .iter()
+            .chain(&cursor.ident),
+    )
 }
 
 /// The place that this text stands for.
 pub fn cursor(text: &str) -> Option<ListCursor> {
-    if text.len() != 2 * CURSOR_BYTES || !text.is_ascii() {
+    let is_hexadecimal = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if text.len() != 2 * CURSOR_BYTES || !is_hexadecimal {
         return None;
     }
     let mut bytes = [0; CURSOR_BYTES];
@@ -81,6 +79,7 @@ mod tests {
             "",
             "00",
             "zz".repeat(20).as_str(),
+            "+f".repeat(20).as_str(),
             "ä".repeat(20).as_str(),
             "0".repeat(41).as_str(),
         ] {

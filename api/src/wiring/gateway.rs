@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::Runtime;
-use loadtest::gateway_simulator::{GatewaySimulator, Running, Settings};
+use loadtest::gateway_simulator::{GatewaySimulator, Running, Settings, WebhookTarget};
 use workflows::adapters::gateway_client::{
     GatewayConfigError, GatewaySettings, HttpPaymentGateway,
 };
 
-use crate::config::Secret;
+use crate::config::{Backend, Secret};
 use crate::exit::{Code, Failure, with_causes};
 use crate::pg_sim;
 
@@ -22,13 +22,13 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A client for `url`, or for a simulator whose ledger is in the file `ledger`.
+    /// A client for the gateway of the settings, or for a simulator whose ledger is in the file `ledger`.
     pub async fn open(
-        url: Option<&Secret>,
+        backend: &Backend,
         ledger: Option<PathBuf>,
         runtime: &Runtime,
     ) -> Result<Self, Failure> {
-        let (url, simulator) = if let Some(url) = url {
+        let (url, simulator) = if let Some(url) = &backend.pg_url {
             (url.expose().to_owned(), None)
         } else {
             let settings = Settings {
@@ -40,14 +40,18 @@ impl Gateway {
                 .map_err(pg_sim::failed)?;
             (running.url(), Some(running))
         };
-        let client =
-            HttpPaymentGateway::new(&url, &GatewaySettings::default()).map_err(|error| {
-                let code = match &error {
-                    GatewayConfigError::Client(_) => Code::Internal,
-                    _ => Code::Configuration,
-                };
-                Failure::new(code, with_causes(&error))
-            })?;
+        let settings = GatewaySettings {
+            request_timeout: backend.pg_timeout,
+            return_url: backend.return_url.clone(),
+            ..GatewaySettings::default()
+        };
+        let client = HttpPaymentGateway::new(&url, &settings).map_err(|error| {
+            let code = match &error {
+                GatewayConfigError::Client(_) => Code::Internal,
+                _ => Code::Configuration,
+            };
+            Failure::new(code, with_causes(&error))
+        })?;
         Ok(Self {
             client: Arc::new(client),
             url,
@@ -72,6 +76,17 @@ impl Gateway {
         } else {
             self.url.clone()
         }
+    }
+
+    /// The simulator, if there is one, sends its webhooks there from now on.
+    pub fn send_webhooks_to(&self, url: &str, secret: &Secret) -> Result<(), Failure> {
+        let Some(simulator) = &self.simulator else {
+            return Ok(());
+        };
+        let target = WebhookTarget::new(url, [secret.expose().as_bytes()])
+            .map_err(|error| Failure::internal("addressing the simulated webhooks", &error))?;
+        simulator.set_webhooks(Some(target));
+        Ok(())
     }
 
     /// Ends the simulator, if there is one.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::outbox::kafka::{KafkaBus, KafkaSettings};
+use engine::outbox::kafka_log::KafkaLog;
 use workflows::adapters::redis::RedisReservations;
 
 use super::{Foundation, database, settings};
@@ -28,6 +29,10 @@ pub(super) async fn connect(servers: &Servers, backend: &Backend) -> Result<Foun
         reservations: Arc::new(reservations),
         bus: Arc::<KafkaBus>::clone(&kafka),
         kafka: Some(kafka),
+        published: Some(Arc::new(KafkaLog::new(
+            &servers.kafka_brokers,
+            &backend.kafka_topic,
+        ))),
         settings: settings(backend, &node, StoreKind::Mysql.partitions())?,
         description: format!(
             "node {node} on MySQL, Redis and Kafka (topic {})",
@@ -47,10 +52,13 @@ async fn kafka(servers: &Servers, backend: &Backend) -> Result<Arc<KafkaBus>, Fa
     .map_err(|error| {
         Failure::caused_by(Code::Configuration, "KAFKA_BROKERS can't be used", &error)
     })?;
-    let bus = Arc::new(bus);
-    let asked = Arc::clone(&bus);
-    match tokio::task::spawn_blocking(move || asked.check(KAFKA_CHECK_TIMEOUT)).await {
-        Ok(Ok(())) => Ok(bus),
+    let asked = move || bus.check(KAFKA_CHECK_TIMEOUT).map(|()| bus);
+    match tokio::task::spawn_blocking(asked).await {
+        Ok(Ok(bus)) => {
+            let fitted = bus.fitted(KAFKA_CHECK_TIMEOUT).await;
+            let failed = |error| Failure::internal("fitting to the topic of events", &error);
+            fitted.map(Arc::new).map_err(failed)
+        }
         Ok(Err(error)) => Err(Failure::new(
             Code::Server,
             format!(

@@ -1,0 +1,85 @@
+//! Whether trying again can help one who was refused, and when: every "no" to a buyer says so.
+
+use engine::workflow::Refusal;
+use workflows::domain::coupon::Campaign;
+use workflows::domain::ids::ProductId;
+use workflows::domain::sale::Sale;
+use workflows::ports::reservations::SaleCounts;
+
+use super::front::Front;
+use crate::problem::{Problem, Retry};
+
+/// What a refused buyer had asked for.
+pub struct Asked<'a> {
+    /// In which sale.
+    pub sale: &'a Sale,
+    /// The products.
+    pub products: Vec<ProductId>,
+    /// The campaign whose coupon was to be had.
+    pub campaign: Option<&'a Campaign>,
+}
+
+impl Asked<'_> {
+    /// The refusal, with a word on trying again. Costs no query: at most a look at the gate, shared by all who are refused.
+    pub async fn refused(&self, refusal: Refusal, front: &Front) -> Problem {
+        let retry = if refusal.code == "sold-out" {
+            let counts = front.recent.counts(&self.sale.sale).await;
+            self.sold_out(counts.as_deref())
+        } else {
+            self.retry(&refusal.code)
+        };
+        Problem::from(refusal).with_retry(retry)
+    }
+
+    fn sold_out(&self, counts: Option<&SaleCounts>) -> Retry {
+        let stock = |product| counts.and_then(|counts| counts.products.get(product));
+        if self.products.iter().all(|product| {
+            stock(product).is_some_and(|stock| stock.available == 0 && stock.held == 0)
+        }) {
+            return Retry::is_in_vain("All units are sold.");
+        }
+        Retry::helps(
+            "Some units are only held: they are on sale again when their purchases fall through.",
+        )
+    }
+
+    fn retry(&self, code: &str) -> Retry {
+        let campaign = self.campaign;
+        match code {
+            "sale-not-open" => Retry::helps_at(self.sale.opens_at, "The sale opens then."),
+            "sale-closed" => Retry::is_in_vain("The sale does not open again."),
+            "sale-cancelled" => Retry::is_in_vain("The sale does not open any more."),
+            "limit-reached" => Retry::is_in_vain(
+                "You have as many units as one buyer may have, counting your purchases that are under way.",
+            ),
+            "coupons-exhausted" => Retry::helps(
+                "A coupon that is only reserved can be had again when its purchase falls through; without a coupon there may be units.",
+            ),
+            "coupon-already-used" => Retry::is_in_vain("One buyer gets one coupon of a campaign."),
+            "no-coupon" => match campaign.and_then(|campaign| campaign.claims_from) {
+                Some(from) => {
+                    Retry::helps_at(from, "Claim a coupon first; that can be done from then on.")
+                }
+                None => Retry::is_in_vain("Coupons of this campaign can't be claimed."),
+            },
+            "claims-not-open" => match campaign.and_then(|campaign| campaign.claims_from) {
+                Some(from) => Retry::helps_at(from, "Coupons can be claimed from then on."),
+                None => {
+                    Retry::is_in_vain("Coupons of this campaign are only had within a purchase.")
+                }
+            },
+            "coupon-not-valid-yet" => {
+                let from = campaign.and_then(|campaign| campaign.validity.from);
+                Retry::helps_at(
+                    from.unwrap_or(self.sale.opens_at),
+                    "The coupon is valid from then on.",
+                )
+            }
+            "coupon-expired" => {
+                Retry::is_in_vain("Coupons of this campaign are not valid any more.")
+            }
+            "released" => Retry::helps("Send it under a new Idempotency-Key."),
+            _ => Retry::is_in_vain("The same is refused again."),
+        }
+    }
+}

@@ -1,17 +1,15 @@
 //! `kill -9` in the middle of a load, again and again: what was acknowledged is settled, once, and nothing else happened.
 
-use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use loadtest::driver::{self, Acknowledged, Check, Progress};
 use tokio::task::JoinSet;
 
-use crate::support::process::{Running, ServeSettings, Server, free_port, holdfast};
+use crate::support::gateway::silent_gateway;
+use crate::support::process::{ServeSettings, Server, free_port};
 use crate::support::servers::Servers;
 use crate::support::shop::{Shop, visit};
-use crate::support::{eventually, seed};
+use crate::support::{PATIENCE, eventually, seed};
 
 const KILLS: u64 = 10;
 const BUYERS: usize = 60;
@@ -29,23 +27,12 @@ async fn ten_kills_on_mysql_redis_and_kafka_lose_and_double_nothing() {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
-    let (_gateway, url) = gateway(folder.path()).await;
+    let (_gateway, url) = silent_gateway(folder.path()).await;
     let settings = servers
         .serve(&folder.path().join("data"))
         .on(free_port(), free_port())
         .with("PG_URL", url);
     nothing_is_lost(&settings).await;
-}
-
-/// A payment gateway that is not killed.
-async fn gateway(folder: &Path) -> (Running, String) {
-    let ledger = folder.join("ledger").display().to_string();
-    let arguments = ["pg-sim", "--listen", "127.0.0.1:0", "--ledger", &ledger];
-    let mut process = Running::start(holdfast(&arguments, &BTreeMap::new()));
-    let url = process
-        .line("the simulated payment gateway listens on")
-        .await;
-    (process, url)
 }
 
 /// Each round: a crowd comes, the server is killed at a moment that the seed chooses, and comes back. Buyers do what real
@@ -100,8 +87,7 @@ async fn everything_is_settled(
 ) {
     assert_eq!(repeats.violations, Vec::<String>::new());
     assert!(repeats.checked > 0, "nobody repeated anything");
-    let check =
-        driver::check_acknowledged(&server.buyers, acknowledged, Duration::from_secs(30)).await;
+    let check = driver::check_acknowledged(&server.buyers, acknowledged, PATIENCE).await;
     let check = check.expect("the driver starts");
     assert_eq!(check.violations, Vec::<String>::new());
     println!(

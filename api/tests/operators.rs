@@ -3,14 +3,13 @@
 mod bad_orders;
 mod batches;
 mod commands;
-mod desk;
+pub mod desk;
 mod lists;
 mod terminal;
 mod verbs;
 
-use std::collections::BTreeMap;
-
 use crate::support::eventually;
+use crate::support::gateway::silent_gateway_at;
 use crate::support::http::get;
 use crate::support::process::{ServeSettings, free_port};
 use crate::support::shop::Shop;
@@ -24,7 +23,7 @@ async fn a_workflow_is_shown_with_its_steps_its_journal_and_its_diagram_but_with
     shop.settled(&token, &id).await;
     let operators = &shop.operators;
 
-    let shown = get(&shop.http, format!("{operators}/v1/workflows/{id}"))
+    let shown = get(shop.operators(), format!("{operators}/v1/workflows/{id}"))
         .await
         .body;
     assert_eq!(shown["reason"], "payment-declined", "{shown}");
@@ -39,7 +38,7 @@ async fn a_workflow_is_shown_with_its_steps_its_journal_and_its_diagram_but_with
     assert_eq!(step("payment")["last_error"]["code"], "payment-declined");
 
     let journal = get(
-        &shop.http,
+        shop.operators(),
         format!("{operators}/v1/workflows/{id}/events?limit=2"),
     )
     .await;
@@ -58,7 +57,7 @@ async fn a_workflow_is_shown_with_its_steps_its_journal_and_its_diagram_but_with
         format!("workflows/{id}/diagram"),
         "definitions/purchase/diagram".to_owned(),
     ] {
-        let diagram = get(&shop.http, format!("{operators}/v1/{path}")).await;
+        let diagram = get(shop.operators(), format!("{operators}/v1/{path}")).await;
         assert!(diagram.text.starts_with("flowchart LR"), "{diagram:?}");
         assert!(diagram.text.contains("goods-issue"), "{diagram:?}");
         assert!(
@@ -68,7 +67,9 @@ async fn a_workflow_is_shown_with_its_steps_its_journal_and_its_diagram_but_with
     }
     for path in ["livez", "readyz"] {
         assert_eq!(
-            get(&shop.http, format!("{operators}/{path}")).await.status,
+            get(shop.operators(), format!("{operators}/{path}"))
+                .await
+                .status,
             200
         );
     }
@@ -78,9 +79,7 @@ async fn a_workflow_is_shown_with_its_steps_its_journal_and_its_diagram_but_with
 async fn a_purchase_whose_gateway_is_gone_waits_and_goes_on_when_it_is_back() {
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
-    let ledger = folder.path().join("ledger").display().to_string();
     let listen = format!("127.0.0.1:{port}");
-    let gateway = ["pg-sim", "--listen", &listen, "--ledger", &ledger];
     let settings = ServeSettings::embedded(&folder.path().join("data"))
         .with("PG_URL", format!("http://{listen}"));
     let server = settings.start().await;
@@ -88,7 +87,7 @@ async fn a_purchase_whose_gateway_is_gone_waits_and_goes_on_when_it_is_back() {
     let (token, id) = shop.bought("k", "tok-good").await;
     let url = format!("{}/v1/workflows/{id}", shop.operators);
     eventually("a failed attempt to be recorded", || async {
-        let shown = get(&shop.http, url.clone()).await.body;
+        let shown = get(shop.operators(), url.clone()).await.body;
         let payment = shown["steps"]
             .as_array()?
             .iter()
@@ -97,11 +96,7 @@ async fn a_purchase_whose_gateway_is_gone_waits_and_goes_on_when_it_is_back() {
         payment["last_error"]["message"].as_str().map(str::to_owned)
     })
     .await;
-    let command = crate::support::process::holdfast(&gateway, &BTreeMap::new());
-    let mut gateway = crate::support::process::Running::start(command);
-    gateway
-        .line("the simulated payment gateway listens on")
-        .await;
+    let (_gateway, _) = silent_gateway_at(folder.path(), &listen).await;
     let settled = shop.settled(&token, &id).await;
     assert_eq!(settled["state"], "COMPLETED", "{settled}");
     shop.quiet().await;

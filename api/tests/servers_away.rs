@@ -1,18 +1,15 @@
 //! MySQL, Redis or Kafka go away under a running program and come back: it says so, never says anything wrong, and goes on
 //! without a restart.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use loadtest::driver::{Progress, Report};
-use serde_json::Value;
 use tokio::task::JoinSet;
 
-use crate::support::http::{Answer, get};
-use crate::support::process::ServeSettings;
-use crate::support::servers::OwnServer;
+use crate::support::http::Answer;
+use crate::support::servers::OwnServers;
 use crate::support::shop::{Shop, visit};
-use crate::support::{eventually, seed, unique};
+use crate::support::{eventually, seed};
 
 const CROWD: usize = 300;
 
@@ -23,14 +20,14 @@ async fn redis_away_under_load_is_503_and_an_empty_redis_is_rebuilt() {
     };
     let (token, sold) = world.sells("before").await;
     let crowd = world.crowd_comes().await;
-    world.redis.kill().await;
+    world.servers.redis.kill().await;
     world.refuses_with_503().await;
     let shown = world.shop.settled(&token, &sold).await;
     assert_eq!(
         shown["state"], "COMPLETED",
         "what is sold can be seen all the while"
     );
-    world.redis.start_again().await;
+    world.servers.redis.start_again().await;
     world.sells_again().await;
     crowd.leaves_content().await;
     world.ends_well().await;
@@ -43,9 +40,9 @@ async fn mysql_away_under_load_is_503_and_a_repeat_names_the_same_purchase_after
     };
     let (token, sold) = world.sells("before").await;
     let crowd = world.crowd_comes().await;
-    world.mysql.kill().await;
+    world.servers.mysql.kill().await;
     world.refuses_with_503().await;
-    world.mysql.start_again().await;
+    world.servers.mysql.start_again().await;
     world.sells_again().await;
     crowd.leaves_content().await;
     let again = world
@@ -66,18 +63,16 @@ async fn kafka_away_under_load_stops_nothing_and_the_backlog_drains() {
         return;
     };
     let crowd = world.crowd_comes().await;
-    world.kafka.kill().await;
+    world.servers.kafka.kill().await;
     crowd.leaves_content().await;
     world.sells("meanwhile").await;
     assert!(
-        world.counters().await["unpublished"].as_u64() > Some(0),
+        world.shop.look("counters").await["unpublished"].as_u64() > Some(0),
         "events wait"
     );
-    world.kafka.start_again().await;
-    eventually("the backlog to drain", || async {
-        (world.counters().await["unpublished"] == 0).then_some(())
-    })
-    .await;
+    world.servers.kafka.start_again().await;
+    // The backlog drains.
+    world.shop.all_is_published().await;
     world.ends_well().await;
 }
 
@@ -114,9 +109,7 @@ impl Crowd {
 
 /// A program on servers of its own.
 struct World {
-    mysql: OwnServer,
-    redis: OwnServer,
-    kafka: OwnServer,
+    servers: OwnServers,
     shop: Shop,
     _server: crate::support::process::Server,
     _folder: tempfile::TempDir,
@@ -124,21 +117,12 @@ struct World {
 
 impl World {
     async fn start() -> Option<Self> {
-        let (mysql, redis, kafka) = tokio::join!(
-            OwnServer::start("mysql", &[]),
-            OwnServer::start("redis", &[]),
-            OwnServer::start("kafka", &[])
-        );
-        let (mysql, redis, kafka) = (mysql?, redis?, kafka?);
+        let servers = OwnServers::start().await?;
         let folder = tempfile::tempdir().expect("a folder");
-        let server = settings(folder.path(), &mysql, &redis, &kafka)
-            .start()
-            .await;
+        let server = servers.serve(folder.path()).start().await;
         let shop = Shop::open(&server, "drop", 10_000, 10_000).await;
         Some(Self {
-            mysql,
-            redis,
-            kafka,
+            servers,
             shop,
             _server: server,
             _folder: folder,
@@ -185,10 +169,9 @@ impl World {
 
     async fn tries(&self) -> Answer {
         let token = self.shop.token().await;
-        let answer = self
-            .shop
-            .buy(&token, "tried", &self.shop.order("tok-1"))
-            .await;
+        let order = self.shop.order("tok-1");
+        let answer = self.shop.try_buy(&token, "tried", &order).await;
+        let answer = answer.expect("an answer");
         assert!(
             [202, 503].contains(&answer.status),
             "neither yes nor 503: {answer:?}"
@@ -198,54 +181,11 @@ impl World {
 
     /// A new buyer gets something in the end; until then the answer is 503.
     async fn sells_again(&self) {
-        let token = self.shop.token().await;
-        let id = eventually("a purchase to be accepted again", || async {
-            let answer = self
-                .shop
-                .buy(&token, "back", &self.shop.order("tok-1"))
-                .await;
-            assert!(
-                [202, 503].contains(&answer.status),
-                "neither yes nor 503: {answer:?}"
-            );
-            (answer.status == 202).then(|| answer.body["id"].as_str().expect("an id").to_owned())
-        })
-        .await;
-        let settled = self.shop.settled(&token, &id).await;
-        assert_eq!(settled["state"], "COMPLETED", "{settled}");
-    }
-
-    async fn counters(&self) -> Value {
-        get(
-            &self.shop.http,
-            format!("{}/v1/counters", self.shop.operators),
-        )
-        .await
-        .body
+        self.sells("back").await;
     }
 
     async fn ends_well(&self) {
         self.shop.quiet().await;
         self.shop.verify_in_the_end().await;
     }
-}
-
-fn settings(
-    folder: &Path,
-    mysql: &OwnServer,
-    redis: &OwnServer,
-    kafka: &OwnServer,
-) -> ServeSettings {
-    ServeSettings::embedded(folder)
-        .with(
-            "DATABASE_URL",
-            format!("mysql://root@{}/holdfast", mysql.address()),
-        )
-        .with("REDIS_URL", format!("redis://{}", redis.address()))
-        .with("KAFKA_BROKERS", kafka.address())
-        .with("HOLDFAST_NODE", unique("node"))
-        .with(
-            "HOLDFAST_TOKEN_KEY",
-            "a key for tests that is long enough to be taken",
-        )
 }

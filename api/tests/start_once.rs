@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use tokio::task::JoinSet;
 
-use crate::support::http::{get, send};
+use crate::support::http::{answered, get, send};
 use crate::support::process::ServeSettings;
 use crate::support::shop::{Shop, seed};
 
@@ -20,7 +20,7 @@ async fn fifty_concurrent_starts_with_one_key_are_one_purchase() {
             .http
             .post(format!("{}/v1/purchases", shop.buyers))
             .bearer_auth(&token);
-        starts.spawn(send(
+        starts.spawn(answered(
             request
                 .header("idempotency-key", "once")
                 .json(&shop.order("tok-1")),
@@ -38,7 +38,11 @@ async fn fifty_concurrent_starts_with_one_key_are_one_purchase() {
     let id = ids.into_iter().next().expect("one");
     let settled = shop.settled(&token, &id).await;
     assert_eq!(settled["state"], "COMPLETED", "{settled}");
-    let listed = get(&shop.http, format!("{}/v1/workflows", shop.operators)).await;
+    let listed = get(
+        shop.operators(),
+        format!("{}/v1/workflows?definition=purchase", shop.operators),
+    )
+    .await;
     assert_eq!(
         listed.body["workflows"].as_array().map(Vec::len),
         Some(1),

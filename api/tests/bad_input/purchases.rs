@@ -89,8 +89,11 @@ async fn refusals_say_why_and_leave_no_workflow() {
 }
 
 async fn nothing_was_made(shop: &Shop) -> serde_json::Value {
-    get(&shop.http, format!("{}/v1/workflows", shop.operators))
-        .await
-        .body["workflows"]
+    get(
+        shop.operators(),
+        format!("{}/v1/workflows?definition=purchase", shop.operators),
+    )
+    .await
+    .body["workflows"]
         .clone()
 }

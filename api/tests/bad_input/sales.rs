@@ -70,7 +70,7 @@ async fn a_bad_sale_is_refused_as_a_whole_and_its_field_is_named() {
         .await
         .expect_problem(409, "conflict");
     let large = shop
-        .http
+        .operators()
         .post(format!("{}/v1/sales", shop.operators))
         .header("content-type", "application/json");
     send(large.body("x".repeat(1024 * 1024 + 1)))

@@ -22,7 +22,7 @@ async fn bad_urls_and_parameters_are_4xx_that_name_them() {
             .get(format!("{buyers}/v1/purchases/{id}{query}"))
             .bearer_auth(&token)
     };
-    let operator = |path: &str| shop.http.get(format!("{operators}{path}"));
+    let operator = |path: &str| shop.operators().get(format!("{operators}{path}"));
     let cases: Vec<(RequestBuilder, u16, &str, &str)> = vec![
         (purchase("?wait=31s"), 400, "invalid-parameter", "wait"),
         (purchase("?wait=-1s"), 400, "invalid-parameter", "wait"),
@@ -144,7 +144,7 @@ async fn bad_urls_and_parameters_are_4xx_that_name_them() {
         ),
         (operator("/v1/nothing"), 404, "unknown-path", ""),
         (
-            shop.http.put(format!("{operators}/v1/sales")),
+            shop.operators().put(format!("{operators}/v1/sales")),
             405,
             "method-not-allowed",
             "",

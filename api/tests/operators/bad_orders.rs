@@ -17,8 +17,8 @@ async fn bad_orders_are_4xx_that_name_what_is_wrong() {
             .header("idempotency-key", desk.key())
     };
     for (verb, with, field) in [
-        ("retry", json!({ "actor": " " }), "actor"),
-        ("retry", json!({ "actor": "a".repeat(201) }), "actor"),
+        ("retry", json!({ "actor": "bob" }), "actor"),
+        ("retry", json!({ "reason": " " }), "reason"),
         ("retry", json!({ "reason": 7 }), "reason"),
         ("retry", json!({ "force": true }), "force"),
         ("retry", json!({ "step": "payment" }), "step"),
@@ -48,7 +48,11 @@ async fn bad_orders_are_4xx_that_name_what_is_wrong() {
         ("patience=1", "patience"),
     ] {
         let url = format!("{}/v1/workflows/{id}/retry?{query}", desk.shop.operators);
-        let request = desk.shop.http.post(url).json(&Desk::body(&json!({})));
+        let request = desk
+            .shop
+            .operators()
+            .post(url)
+            .json(&Desk::body(&json!({})));
         let answer = send(request.header("idempotency-key", desk.key())).await;
         expect_problem(&answer, 400, "invalid-parameter", field, "");
     }
@@ -116,7 +120,7 @@ async fn bad_batches_are_4xx_that_name_what_is_wrong() {
             "step",
         ),
         (
-            json!({ "verb": "retry", "filter": parked, "actor": "" }),
+            json!({ "verb": "retry", "filter": parked, "actor": "bob" }),
             "actor",
         ),
     ] {
@@ -131,7 +135,7 @@ async fn bad_batches_are_4xx_that_name_what_is_wrong() {
     answer.expect_problem(422, "invalid-field");
     let url = format!("{}/v1/batches", desk.shop.operators);
     let good = Desk::body(&json!({ "verb": "retry", "filter": parked }));
-    let keyless = send(desk.shop.http.post(&url).json(&good)).await;
+    let keyless = send(desk.shop.operators().post(&url).json(&good)).await;
     expect_problem(
         &keyless,
         400,
@@ -141,7 +145,7 @@ async fn bad_batches_are_4xx_that_name_what_is_wrong() {
     );
     let version = desk
         .shop
-        .http
+        .operators()
         .post(&url)
         .json(&good)
         .header("if-match", "\"1\"");
@@ -156,13 +160,13 @@ async fn bad_batches_are_4xx_that_name_what_is_wrong() {
         "commands/x",
     ] {
         let answer = get(
-            &desk.shop.http,
+            desk.shop.operators(),
             format!("{}/v1/{path}", desk.shop.operators),
         )
         .await;
         expect_problem(&answer, 404, "not-found", "", "");
     }
-    let stopped = send(desk.shop.http.post(format!("{url}/7/stop"))).await;
+    let stopped = send(desk.shop.operators().post(format!("{url}/7/stop"))).await;
     expect_problem(&stopped, 404, "not-found", "", "");
 }
 
@@ -184,7 +188,7 @@ async fn bad_parameters_of_lists_are_4xx_that_name_them() {
         ("errors?limit=x", "limit"),
     ] {
         let answer = get(
-            &desk.shop.http,
+            desk.shop.operators(),
             format!("{}/v1/{path}", desk.shop.operators),
         )
         .await;

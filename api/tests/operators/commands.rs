@@ -3,17 +3,17 @@
 
 use serde_json::{Value, json};
 
-use super::desk::{Desk, expect_problem};
+use super::desk::{Desk, PATIENTLY, expect_problem};
 use crate::support::eventually;
-use crate::support::http::{get, send};
+use crate::support::http::{answered, get, send};
 
 #[tokio::test]
 async fn an_order_that_is_sent_again_is_the_same_order_with_one_row() {
     let desk = Desk::open().await;
     let id = desk.stuck().await;
     let pause = || {
-        let request = desk.request(&id, "pause", &json!({}));
-        send(request.header("idempotency-key", "once"))
+        let request = desk.request(&id, "pause", &json!({})).query(&PATIENTLY);
+        answered(request.header("idempotency-key", "once"))
     };
     let (first, second, third) = tokio::join!(pause(), pause(), pause());
     for answer in [&first, &second, &third, &pause().await] {
@@ -37,7 +37,7 @@ async fn an_order_that_is_sent_again_is_the_same_order_with_one_row() {
     );
     let location = first.location.expect("a location");
     let by_location = get(
-        &desk.shop.http,
+        desk.shop.operators(),
         format!("{}{location}", desk.shop.operators),
     )
     .await;
@@ -61,11 +61,11 @@ async fn an_order_for_a_version_that_has_passed_is_not_carried_out() {
     let id = desk.stuck().await;
     assert_eq!(desk.tell(&id, "pause").await.status, 200);
     let url = format!("{}/v1/workflows/{id}", desk.shop.operators);
-    let shown = get(&desk.shop.http, url).await;
+    let shown = get(desk.shop.operators(), url).await;
     let version = shown.body["version"].as_u64().expect("a version");
     assert_eq!(shown.etag, Some(format!("\"{version}\"")));
     let resume = |tag: String| {
-        let request = desk.request(&id, "resume", &json!({}));
+        let request = desk.request(&id, "resume", &json!({})).query(&PATIENTLY);
         let request = request.header("idempotency-key", desk.key());
         send(request.header("if-match", tag))
     };
@@ -122,7 +122,7 @@ async fn whoever_does_not_wait_is_told_where_the_command_is() {
     let location = answer.location.expect("a location");
     let url = format!("{}{location}", desk.shop.operators);
     let command = eventually("the command to be answered", || async {
-        let command = get(&desk.shop.http, url.clone()).await.body;
+        let command = get(desk.shop.operators(), url.clone()).await.body;
         (command["state"] != "PENDING").then_some(command)
     })
     .await;
@@ -139,8 +139,12 @@ async fn any_node_takes_an_order_for_any_workflow() {
     let id = desk.stuck().await;
     let tell = |node: String, verb: &'static str| {
         let url = format!("{node}/v1/workflows/{id}/{verb}");
-        let request = desk.shop.http.post(url).json(&Desk::body(&json!({})));
-        send(request.header("idempotency-key", verb))
+        let request = desk
+            .shop
+            .operators()
+            .post(url)
+            .json(&Desk::body(&json!({})));
+        answered(request.query(&PATIENTLY).header("idempotency-key", verb))
     };
     let paused = tell(other.clone(), "pause").await;
     assert_eq!(paused.status, 200, "{paused:?}");

@@ -6,7 +6,8 @@ use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::http::{Answer, get, send};
+use crate::support::gateway::set_rules;
+use crate::support::http::{Answer, answered};
 use crate::support::process::{ServeSettings, Server};
 use crate::support::servers::Servers;
 use crate::support::shop::Shop;
@@ -14,6 +15,9 @@ use crate::support::{eventually, unique};
 
 /// A token whose payments the gateway says are in progress for as long as it is told to fail.
 pub const STUCK: &str = "tok-in-progress";
+
+/// Waits for an order's result as long as one may.
+pub const PATIENTLY: [(&str, &str); 1] = [("wait", "30s")];
 
 /// An embedded server, one open sale, and its gateway's rules.
 pub struct Desk {
@@ -69,9 +73,7 @@ impl Desk {
     /// How often the gateway says "in progress" for one order.
     pub async fn gateway_fails(&self, attempts: u32) {
         let rules = json!({ "faulty_attempts": attempts });
-        let url = format!("{}/v1/rules", self.gateway);
-        let answer = send(self.shop.http.put(url).json(&rules)).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
+        set_rules(&self.shop.http, &self.gateway, &rules).await;
     }
 
     /// A key that was not used yet.
@@ -79,9 +81,9 @@ impl Desk {
         format!("key-{}", self.keys.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Who and why, with what the verb needs.
+    /// Why, with what the verb needs. Who it is says the token.
     pub fn body(with: &Value) -> Value {
-        let mut body = json!({ "actor": "alice", "reason": "a test" });
+        let mut body = json!({ "reason": "a test" });
         let fields = body.as_object_mut().expect("an object");
         fields.extend(with.as_object().expect("an object").clone());
         body
@@ -90,13 +92,13 @@ impl Desk {
     /// An order that is not sent yet, without a key.
     pub fn request(&self, id: &str, verb: &str, with: &Value) -> RequestBuilder {
         let url = format!("{}/v1/workflows/{id}/{verb}", self.shop.operators);
-        self.shop.http.post(url).json(&Self::body(with))
+        self.shop.operators().post(url).json(&Self::body(with))
     }
 
     /// An order under a new key.
     pub async fn order(&self, id: &str, verb: &str, with: &Value) -> Answer {
-        let request = self.request(id, verb, with);
-        send(request.header("idempotency-key", self.key())).await
+        let request = self.request(id, verb, with).query(&PATIENTLY);
+        answered(request.header("idempotency-key", self.key())).await
     }
 
     /// Like [`Desk::order`], with nothing that the verb needs.
@@ -107,16 +109,13 @@ impl Desk {
     /// `POST /v1/batches`, with this query.
     pub async fn batch(&self, query: &str, key: &str, body: &Value) -> Answer {
         let url = format!("{}/v1/batches{query}", self.shop.operators);
-        let request = self.shop.http.post(url).json(&Self::body(body));
-        send(request.header("idempotency-key", key)).await
+        let request = self.shop.operators().post(url).json(&Self::body(body));
+        answered(request.header("idempotency-key", key)).await
     }
 
     /// `GET /v1/<path>`, which is there.
     pub async fn look(&self, path: &str) -> Value {
-        let url = format!("{}/v1/{path}", self.shop.operators);
-        let answer = get(&self.shop.http, url).await;
-        assert_eq!(answer.status, 200, "{path}: {answer:?}");
-        answer.body
+        self.shop.look(path).await
     }
 
     /// The workflow's detail.

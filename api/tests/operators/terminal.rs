@@ -13,14 +13,16 @@ struct Terminal(BTreeMap<String, String>);
 
 impl Terminal {
     fn of(desk: &Desk) -> Self {
-        Self::at(&desk.shop.operators)
+        Self::at(&desk.shop.operators, desk.shop.operator_token())
     }
 
-    fn at(url: &str) -> Self {
-        Self(BTreeMap::from([(
-            "HOLDFAST_OPERATORS_URL".to_owned(),
-            url.to_owned(),
-        )]))
+    fn at(url: &str, token: &str) -> Self {
+        let variables = [
+            ("HOLDFAST_OPERATORS_URL", url),
+            ("HOLDFAST_OPERATOR_TOKEN", token),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Self(BTreeMap::from(variables))
     }
 
     /// Runs a command that ends with this exit code.
@@ -49,7 +51,7 @@ fn errors_of(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-const WHO: [&str; 4] = ["--actor", "alice", "--reason", "a test"];
+const WHO: [&str; 2] = ["--reason", "a test"];
 
 #[tokio::test]
 async fn the_command_line_lists_shows_and_refuses_as_the_api_does() {
@@ -94,7 +96,7 @@ async fn the_command_line_lists_shows_and_refuses_as_the_api_does() {
     ] {
         terminal.run(&[usage, &WHO].concat(), 2).await;
     }
-    let nowhere = Terminal::at("http://127.0.0.1:1");
+    let nowhere = Terminal::at("http://127.0.0.1:1", "a-token");
     nowhere.run(&["workflows", "list"], 3).await;
 }
 
@@ -104,7 +106,7 @@ async fn a_workflow_is_operated_and_watched_from_the_command_line() {
     let id = desk.stuck().await;
     let terminal = Terminal::of(&desk);
     let order = |verb, more: &[&'static str]| {
-        let order = [&["workflows", verb, &id], &WHO[..], more].concat();
+        let order = [&["workflows", verb, &id, "--wait", "30s"], &WHO[..], more].concat();
         order.into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
     let words = |order: &[String]| {

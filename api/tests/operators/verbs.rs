@@ -161,6 +161,12 @@ async fn an_abandoned_workflow_has_ended_and_says_what_it_leaves() {
     let left = json!(["coupon-claim", "stock-reserve", "payment"]);
     assert_eq!(ended["abandoned"]["left"], left, "{ended}");
     assert_eq!(ended["abandoned"]["because"]["message"], "alice: a test");
+    // Nobody knows any better whether it is paid, and so the books go on naming it.
+    let books = desk.look(&format!("sales/{}/ledger", desk.shop.sale)).await;
+    let undecided = &books["undecided"];
+    assert_eq!(undecided["purchases"], 1, "{books:#}");
+    assert_eq!(undecided["listed"][0]["purchase"], id.as_str(), "{books:#}");
+    assert_eq!(undecided["listed"][0]["state"], "ABANDONED", "{books:#}");
     for verb in ["retry", "compensate", "pause", "resume", "abandon"] {
         let refused = desk.tell(&id, verb).await;
         expect_problem(&refused, 409, "conflict", "", "ABANDONED");

@@ -1,7 +1,12 @@
 //! Raw HTTP: any body, any header, and the answer as it came.
 
-use reqwest::{Client, Method, RequestBuilder};
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder};
 use serde_json::Value;
+
+use super::{PATIENCE, eventually};
 
 /// An answer.
 #[derive(Debug)]
@@ -43,11 +48,24 @@ impl Answer {
 
 /// A client without retries, proxies or redirects.
 pub fn client() -> Client {
+    builder().build().expect("a client")
+}
+
+/// Like [`client`], with this token unless a request brings its own.
+pub fn client_with(token: &str) -> Client {
+    let header = HeaderValue::try_from(format!("Bearer {token}")).expect("a token");
+    builder()
+        .default_headers(HeaderMap::from_iter([(AUTHORIZATION, header)]))
+        .build()
+        .expect("a client")
+}
+
+fn builder() -> ClientBuilder {
     Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .expect("a client")
+        // Before the server closes it: a request on its way at that moment is lost.
+        .pool_idle_timeout(Duration::from_secs(5))
 }
 
 /// Sends, and reads the whole answer.
@@ -57,7 +75,7 @@ pub async fn send(request: RequestBuilder) -> Answer {
 
 /// Like [`send`], where the other side may be away.
 pub async fn try_send(request: RequestBuilder) -> Result<Answer, reqwest::Error> {
-    let response = request.send().await?;
+    let response = request.timeout(PATIENCE).send().await?;
     let header = |name: &str| {
         response
             .headers()
@@ -85,7 +103,17 @@ pub async fn try_send(request: RequestBuilder) -> Result<Answer, reqwest::Error>
     })
 }
 
-/// `GET`.
+/// What the answer is in the end: after a 503, as on a machine that is busy, the same is asked again. For requests that mean the same
+/// however often they are sent.
+pub async fn answered(request: RequestBuilder) -> Answer {
+    eventually("an answer other than 503", || async {
+        let answer = send(request.try_clone().expect("a body that can be sent again")).await;
+        (answer.status != 503).then_some(answer)
+    })
+    .await
+}
+
+/// `GET`, [`answered`].
 pub async fn get(client: &Client, url: String) -> Answer {
-    send(client.request(Method::GET, url)).await
+    answered(client.request(Method::GET, url)).await
 }

@@ -1,25 +1,28 @@
-//! The program as users run it: spawned, spoken to by signals, and never left behind.
+//! The program as users run it: with nothing but what it is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::{ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::process::{Output, Stdio};
+use std::sync::{LazyLock, Mutex};
 
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
-use tokio::process::{Child, Command};
-use tokio::task::JoinSet;
+use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::{PATIENCE, eventually};
+use super::PATIENCE;
+pub use super::running::Running;
 
 /// The variables that would turn a test's embedded program into a production one.
-const FOREIGN: [&str; 9] = [
+const FOREIGN: [&str; 14] = [
     "DATABASE_URL",
     "REDIS_URL",
     "KAFKA_BROKERS",
     "PG_URL",
     "HOLDFAST_TOKEN_KEY",
+    "HOLDFAST_TOKEN_KEY_PREVIOUS",
+    "HOLDFAST_WEBHOOK_SECRET",
+    "HOLDFAST_WEBHOOK_SECRET_PREVIOUS",
+    "HOLDFAST_OPERATOR_TOKEN",
+    "HOLDFAST_OPERATORS_URL",
     "HOLDFAST_DATA_DIR",
     "HOLDFAST_LISTEN",
     "HOLDFAST_OPERATORS_LISTEN",
@@ -53,117 +56,6 @@ pub async fn run(arguments: &[&str], variables: &BTreeMap<String, String>) -> Ou
         .expect("the program starts")
 }
 
-/// What a process has printed so far.
-type Lines = Arc<Mutex<Vec<String>>>;
-
-/// A program that keeps running.
-pub struct Running {
-    child: Child,
-    out: Lines,
-    err: Lines,
-    readers: JoinSet<()>,
-}
-
-impl Running {
-    /// Starts it.
-    pub fn start(mut command: Command) -> Self {
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let (out, err) = (Lines::default(), Lines::default());
-        let mut readers = JoinSet::new();
-        readers.spawn(collect(
-            child.stdout.take().expect("a pipe"),
-            Arc::clone(&out),
-        ));
-        readers.spawn(collect(
-            child.stderr.take().expect("a pipe"),
-            Arc::clone(&err),
-        ));
-        Self {
-            child,
-            out,
-            err,
-            readers,
-        }
-    }
-
-    /// The rest of the line that begins with `prefix`, once it is printed. Panics with everything that was printed when
-    /// the process ends before.
-    pub async fn line(&mut self, prefix: &str) -> String {
-        self.line_in(prefix, &Arc::clone(&self.out)).await
-    }
-
-    /// Like [`Running::line`], on standard error.
-    pub async fn line_of_errors(&mut self, prefix: &str) -> String {
-        self.line_in(prefix, &Arc::clone(&self.err)).await
-    }
-
-    async fn line_in(&mut self, prefix: &str, lines: &Lines) -> String {
-        let what = format!("a line that begins with {prefix:?}");
-        let (out, err) = (Arc::clone(&self.out), Arc::clone(&self.err));
-        let child = &mut self.child;
-        eventually(&what, || {
-            let found = rest_of_line(lines, prefix);
-            let ended = child.try_wait().expect("a process").is_some();
-            assert!(
-                found.is_some() || !ended,
-                "the process ended before {what}\n{}\n{}",
-                shown(&out),
-                shown(&err)
-            );
-            async { found }
-        })
-        .await
-    }
-
-    /// Sends a signal, such as `TERM`.
-    pub async fn signal(&self, signal: &str) {
-        let id = self.child.id().expect("the process runs").to_string();
-        let sent = Command::new("kill")
-            .arg(format!("-{signal}"))
-            .arg(id)
-            .status()
-            .await
-            .expect("kill is there");
-        assert!(sent.success(), "the process can be signalled");
-    }
-
-    /// `kill -9`, and the end of it.
-    pub async fn kill(mut self) {
-        self.child.kill().await.expect("the process can be killed");
-    }
-
-    /// Waits for the end.
-    pub async fn ended(mut self, limit: Duration) -> (ExitStatus, String) {
-        let status = timeout(limit, self.child.wait()).await;
-        let status = status
-            .unwrap_or_else(|_| panic!("it did not end within {limit:?}\n{}", shown(&self.err)));
-        while self.readers.join_next().await.is_some() {}
-        (status.expect("a process"), shown(&self.err))
-    }
-}
-
-fn rest_of_line(lines: &Lines, prefix: &str) -> Option<String> {
-    let lines = lines.lock().expect("nobody panics with it");
-    lines
-        .iter()
-        .find_map(|line| line.strip_prefix(prefix).map(|rest| rest.trim().to_owned()))
-}
-
-fn shown(lines: &Lines) -> String {
-    lines.lock().expect("nobody panics with it").join("\n")
-}
-
-async fn collect(pipe: impl AsyncRead + Unpin, lines: Lines) {
-    let mut reader = BufReader::new(pipe).lines();
-    while let Ok(Some(line)) = reader.next_line().await {
-        lines.lock().expect("nobody panics with it").push(line);
-    }
-}
-
 /// `holdfast serve`, and where it serves.
 pub struct Server {
     /// The process.
@@ -172,6 +64,8 @@ pub struct Server {
     pub buyers: String,
     /// Where operators are served.
     pub operators: String,
+    /// The token of an admin, alice.
+    pub operator_token: String,
 }
 
 /// How a server is started, again and again.
@@ -225,33 +119,59 @@ impl ServeSettings {
             .into_iter()
             .chain(self.arguments.iter().map(String::as_str));
         let command = isolated("sh", &arguments.collect::<Vec<_>>(), &self.variables);
-        Self::served(Running::start(command)).await
+        self.served(Running::start(command)).await
     }
 
     /// Starts it, and waits until it serves.
     pub async fn start(&self) -> Server {
-        Self::served(self.spawn()).await
+        self.served(self.spawn()).await
     }
 
-    async fn served(mut process: Running) -> Server {
+    async fn served(&self, mut process: Running) -> Server {
         let buyers = process.line("buyers ").await;
         let operators = process.line("operators ").await;
         Server {
             process,
             buyers,
             operators,
+            operator_token: self.operator_token("admin", "alice").await,
         }
+    }
+
+    /// An operator's token for this server, good for as long as a test takes.
+    pub async fn operator_token(&self, role: &str, name: &str) -> String {
+        self.token(&["--role", role, "--subject", name]).await
+    }
+
+    /// What `holdfast token` prints with these arguments where this server's key is.
+    pub async fn token(&self, arguments: &[&str]) -> String {
+        let own = self.arguments.iter().map(String::as_str);
+        let arguments: Vec<&str> = ["token"]
+            .into_iter()
+            .chain(own)
+            .chain(arguments.iter().copied())
+            .collect();
+        let output = run(&arguments, &self.variables).await;
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        text.trim().to_owned()
     }
 }
 
-/// A port that nobody uses, below those that the system hands out: it stays free between a kill and the next start.
+/// A port that nobody uses, below those that the system hands out: it stays free between a kill and the next start, and no other test
+/// is given it meanwhile.
 pub fn free_port() -> u16 {
+    static GIVEN: LazyLock<Mutex<BTreeSet<u16>>> = LazyLock::new(Mutex::default);
     let random = engine::Runtime::system();
+    let mut given = GIVEN.lock().expect("nobody panics with it");
     for _ in 0..200 {
         let port = 10_000 + u16::try_from(random.next_u64() % 20_000).expect("small");
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        let is_free = || std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if !given.contains(&port) && is_free() {
+            given.insert(port);
             return port;
         }
     }
+    drop(given);
     panic!("no port is free between 10000 and 30000");
 }

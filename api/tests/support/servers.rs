@@ -4,10 +4,18 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufStream};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use super::process::{ServeSettings, free_port};
 use super::{eventually, unique};
+
+/// What the payment gateway of tests signs its webhooks with.
+pub const WEBHOOK_SECRET: &str = "a secret for tests that is long enough to be taken";
+
+/// What the tokens of tests are signed with.
+pub const TOKEN_KEY: &str = "a key for tests that is long enough to be taken";
 
 /// The servers of the environment, each with a corner of its own for one test.
 pub struct Servers {
@@ -46,16 +54,70 @@ impl Servers {
 
     /// A server over them.
     pub fn serve(&self, data_dir: &Path) -> ServeSettings {
-        ServeSettings::embedded(data_dir)
-            .with("DATABASE_URL", &self.database_url)
-            .with("REDIS_URL", &self.redis_url)
-            .with("KAFKA_BROKERS", &self.kafka_brokers)
-            .with("HOLDFAST_KAFKA_TOPIC", &self.topic)
-            .with("HOLDFAST_NODE", unique("node"))
-            .with(
-                "HOLDFAST_TOKEN_KEY",
-                "a key for tests that is long enough to be taken",
-            )
+        let Self {
+            database_url,
+            redis_url,
+            kafka_brokers,
+            topic,
+        } = self;
+        serve_over(data_dir, [database_url, redis_url, kafka_brokers])
+            .with("HOLDFAST_KAFKA_TOPIC", topic)
+    }
+}
+
+/// A server over the database, Redis and Kafka.
+fn serve_over(data_dir: &Path, [database_url, redis_url, brokers]: [&str; 3]) -> ServeSettings {
+    ServeSettings::embedded(data_dir)
+        .with("DATABASE_URL", database_url)
+        .with("REDIS_URL", redis_url)
+        .with("KAFKA_BROKERS", brokers)
+        .with("HOLDFAST_NODE", unique("node"))
+        .with("HOLDFAST_TOKEN_KEY", TOKEN_KEY)
+        .with("HOLDFAST_WEBHOOK_SECRET", WEBHOOK_SECRET)
+}
+
+/// MySQL, Redis and Kafka of this test's own.
+pub struct OwnServers {
+    pub mysql: OwnServer,
+    pub redis: OwnServer,
+    pub kafka: OwnServer,
+}
+
+impl OwnServers {
+    /// `None` where there is nothing to start them with, as of [`OwnServer::start`].
+    pub async fn start() -> Option<Self> {
+        let (mysql, redis, kafka) = tokio::join!(
+            OwnServer::start("mysql", &[]),
+            OwnServer::start("redis", &[]),
+            OwnServer::start("kafka", &[])
+        );
+        Some(Self {
+            mysql: mysql?,
+            redis: redis?,
+            kafka: kafka?,
+        })
+    }
+
+    /// A server over them.
+    pub fn serve(&self, data_dir: &Path) -> ServeSettings {
+        let database = format!("mysql://root@{}/holdfast", self.mysql.address());
+        let redis = format!("redis://{}", self.redis.address());
+        serve_over(data_dir, [&database, &redis, &self.kafka.address()])
+    }
+}
+
+/// Has Redis carry out commands, one a line, past the program. Each must have an answer of one line that is no error.
+pub async fn ask_redis(url: &str, commands: &str) {
+    let address = url.trim_start_matches("redis://");
+    let address = address.split('/').next().expect("an address");
+    let mut redis = BufStream::new(TcpStream::connect(address).await.expect("it is there"));
+    for command in commands.lines() {
+        let sent = format!("{command}\r\n");
+        redis.write_all(sent.as_bytes()).await.expect("sent");
+        redis.flush().await.expect("sent");
+        let mut answer = String::new();
+        redis.read_line(&mut answer).await.expect("an answer");
+        assert!(answer.starts_with(['+', ':']), "{command}: {answer}");
     }
 }
 
@@ -113,6 +175,11 @@ impl OwnServer {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// Where its data is.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
     /// Starts it, and waits until it accepts connections.
     pub async fn start_again(&mut self) {
         assert!(self.child.is_none(), "it runs");
@@ -126,7 +193,7 @@ impl OwnServer {
                 &self.port.to_string(),
                 "--dir",
             ])
-            .arg(self.folder.path().join("data"))
+            .arg(self.data())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log"))
             .stderr(log)
@@ -158,6 +225,11 @@ impl OwnServer {
         std::fs::read_to_string(self.folder.path().join("log"))
             .unwrap_or_default()
             .contains(ready)
+    }
+
+    /// Redis loses everything: `FLUSHALL`, and `SCRIPT FLUSH` as well.
+    pub async fn flush(&self) {
+        ask_redis(&self.address(), "FLUSHALL\nSCRIPT FLUSH").await;
     }
 
     /// `kill -9`.

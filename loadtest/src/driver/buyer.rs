@@ -3,46 +3,22 @@
 use std::future::Future;
 use std::time::Duration;
 
-use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Settings;
-use super::client::{Answer, CallError, Client, Order, Payment, Purchase};
+use super::client::{Answer, CallError, Client, Decision, Order, Purchase};
+use super::manners::{Character, Visit};
 use super::report::{Acknowledged, Check, Progress, Report};
 
 /// The refusal of a purchase that was given up before its start was acknowledged.
 const LOST: &str = "released";
-/// Keys that a buyer tries at most.
-const ORDERS_MAX: u32 = 3;
-
-/// One buyer's character, fixed by the crowd's seed and the buyer's number.
-struct Character {
-    repeats: bool,
-    key: String,
-    order: Order,
-}
-
-impl Character {
-    fn of(settings: &Settings, number: usize) -> Self {
-        let index = u64::try_from(number).unwrap_or(u64::MAX);
-        let mut dice =
-            StdRng::seed_from_u64(settings.seed ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let repeats = dice.random::<f64>() < settings.repeat_share;
-        let card = if dice.random::<f64>() < settings.declined_share {
-            "tok-declined"
-        } else {
-            "tok-card"
-        };
-        let mut order = settings.order.clone();
-        order.payment = Payment::stored(format!("{card}-{number}"));
-        Self {
-            repeats,
-            key: format!("order-{:016x}", dice.random::<u64>()),
-            order,
-        }
-    }
-}
+/// Keys that a buyer tries at most: more than are lost while a server is away for a minute.
+const ORDERS_MAX: u32 = 20;
+/// The refusals that may pass when somebody gives something back.
+const MAY_COME_BACK: [&str; 2] = ["sold-out", "coupons-exhausted"];
+/// How often a persistent buyer comes back, and after how long.
+const RETURNS_MAX: u32 = 30;
+const RETURN_AFTER: Duration = Duration::from_millis(100);
 
 /// One of the crowd. What happens goes into a report as it happens, so that a visit that is cut short is not lost.
 pub(super) struct Buyer<'a> {
@@ -63,7 +39,13 @@ impl Buyer<'_> {
 
     /// Orders, and waits for what becomes of it.
     pub async fn buy(&self, token: &str, report: &mut Report, began: Instant) {
-        let character = Character::of(self.settings, self.number);
+        let Settings {
+            manners,
+            order,
+            seed,
+            ..
+        } = self.settings;
+        let character = Character::of(manners, order, *seed, self.number);
         let mut attempts = self.attempts();
         let result = shop(self.client, token, &character, &mut attempts, report, began).await;
         report.unavailable += attempts.unavailable;
@@ -99,8 +81,20 @@ async fn shop(
     began: Instant,
 ) -> Result<(), CallError> {
     let Character { order, repeats, .. } = character;
+    claimed_ahead(client, token, character, attempts, report).await?;
     let clicked = Instant::now();
-    let (key, answer) = ordered(client, token, character, attempts, report).await?;
+    let (mut key, mut answer) = ordered(client, token, character, attempts, report).await?;
+    for _ in 0..RETURNS_MAX {
+        let may_come_back = matches!(
+            &answer,
+            Answer::Refused { code, .. } if MAY_COME_BACK.contains(&code.as_str())
+        );
+        if !character.persists || !may_come_back {
+            break;
+        }
+        sleep(RETURN_AFTER).await;
+        (key, answer) = ordered(client, token, character, attempts, report).await?;
+    }
     match answer {
         Answer::Refused { code, .. } => {
             attempts.progress.refused();
@@ -117,6 +111,12 @@ async fn shop(
                 order,
             };
             report.acknowledged.push(start.clone());
+            if let Some(visit) = character.visit
+                && !visited(client, &start, visit, attempts, report).await?
+            {
+                report.count("walked_away");
+                return Ok(());
+            }
             let settled = settled(client, &start, attempts).await?;
             note_outcome(&settled, attempts, report, clicked, began);
             if *repeats {
@@ -127,6 +127,113 @@ async fn shop(
         }
     }
     Ok(())
+}
+
+/// Claims the coupon, if the buyer is one who does so before it buys. A refusal is no reason to go home.
+async fn claimed_ahead(
+    client: &Client,
+    token: &str,
+    character: &Character,
+    attempts: &mut Attempts<'_>,
+    report: &mut Report,
+) -> Result<(), CallError> {
+    let Some(campaign) = character
+        .order
+        .campaign
+        .as_deref()
+        .filter(|_| character.claims_ahead)
+    else {
+        return Ok(());
+    };
+    let key = format!("claim-{}", character.key);
+    let refused = attempts
+        .until_answered(|| client.claim(token, &key, campaign))
+        .await?;
+    report.count_claim(refused.as_deref().unwrap_or("claimed"));
+    Ok(())
+}
+
+/// Goes to the gateway and does there what it does. `false`: it is not interested in what becomes of the purchase.
+async fn visited(
+    client: &Client,
+    start: &Acknowledged,
+    visit: Visit,
+    attempts: &mut Attempts<'_>,
+    report: &mut Report,
+) -> Result<bool, CallError> {
+    let Acknowledged { id, token, .. } = start;
+    let Some(page) = page_of(client, start, attempts).await? else {
+        return Ok(true);
+    };
+    if visit == Visit::WalksAway {
+        return Ok(false);
+    }
+    if visit == Visit::Cancels {
+        attempts.until_answered(|| client.cancel(token, id)).await?;
+        return Ok(true);
+    }
+    let decision = if visit == Visit::Declines {
+        Decision::Decline
+    } else {
+        Decision::Authorise
+    };
+    let authorization = attempts
+        .until_answered(|| client.decide(&page, decision))
+        .await?;
+    let Some(authorization) = authorization else {
+        return Ok(true);
+    };
+    let confirm = || client.confirm(token, id, &authorization);
+    match visit {
+        Visit::Returns => {
+            attempts.until_answered(confirm).await?;
+        }
+        Visit::ReturnsTwice => {
+            let mut second = attempts.of_another_window();
+            let (one, other) = tokio::join!(
+                attempts.until_answered(confirm),
+                second.until_answered(confirm)
+            );
+            report.unavailable += second.unavailable;
+            one?;
+            other?;
+        }
+        Visit::CancelsLate => {
+            let mut second = attempts.of_another_window();
+            let (returned, cancelled) = tokio::join!(
+                attempts.until_answered(confirm),
+                second.until_answered(|| client.cancel(token, id))
+            );
+            report.unavailable += second.unavailable;
+            returned?;
+            cancelled?;
+        }
+        Visit::ClosesWindow | Visit::Declines | Visit::Cancels | Visit::WalksAway => {}
+    }
+    Ok(true)
+}
+
+/// The gateway's page; `None` when the purchase is settled before there is one.
+async fn page_of(
+    client: &Client,
+    start: &Acknowledged,
+    attempts: &mut Attempts<'_>,
+) -> Result<Option<String>, CallError> {
+    loop {
+        let purchase = attempts
+            .until_answered(|| client.payable(&start.token, &start.id))
+            .await?;
+        if purchase.redirect_url.is_some() || purchase.is_settled() {
+            return Ok(purchase.redirect_url);
+        }
+        if Instant::now() >= attempts.deadline {
+            let detail = format!("purchase {} can't be paid for yet", purchase.id);
+            return Err(CallError::Unavailable {
+                retry_after: Duration::ZERO,
+                detail,
+            });
+        }
+    }
 }
 
 /// The answer to the order, and the key that it was given under in the end. An order that was lost with the server and
@@ -163,12 +270,14 @@ fn note_outcome(
     clicked: Instant,
     began: Instant,
 ) {
-    let completed = settled.state == "COMPLETED";
+    let completed = settled.state == "COMPLETED" && settled.stage != "refunded";
     attempts.progress.settled(completed);
     if completed {
         report.times.completed.push(clicked.elapsed());
         report.completed_within = report.completed_within.max(began.elapsed());
         report.count("completed");
+    } else if settled.stage == "refunded" {
+        report.count("refunded");
     } else if settled.state == "PARKED" {
         report.count("parked");
     } else if settled.state == "ABANDONED" {
@@ -193,10 +302,7 @@ async fn double_click(
     attempts: &mut Attempts<'_>,
     report: &mut Report,
 ) -> Result<Answer, CallError> {
-    let mut impatient = Attempts {
-        unavailable: 0,
-        ..*attempts
-    };
+    let mut impatient = attempts.of_another_window();
     let (first, second) = tokio::join!(
         attempts.until_answered(|| client.purchase(token, key, order)),
         impatient.until_answered(|| client.purchase(token, key, order)),
@@ -302,7 +408,15 @@ struct Attempts<'a> {
     unavailable: u64,
 }
 
-impl Attempts<'_> {
+impl<'a> Attempts<'a> {
+    /// The same patience, for a request beside the others.
+    const fn of_another_window(&self) -> Attempts<'a> {
+        Attempts {
+            unavailable: 0,
+            ..*self
+        }
+    }
+
     async fn until_answered<T, F>(&mut self, mut call: impl FnMut() -> F) -> Result<T, CallError>
     where
         F: Future<Output = Result<T, CallError>>,

@@ -29,21 +29,24 @@ pub struct OrderLine {
     pub quantity: u32,
 }
 
-/// A token that the buyer authorised at the gateway.
+/// How it is paid.
 #[derive(Clone, Debug, Serialize)]
-pub struct Payment {
-    /// Always `stored`.
-    pub method: &'static str,
-    /// The token.
-    pub token: String,
+#[serde(tag = "method", rename_all = "snake_case")]
+pub enum Payment {
+    /// By a token that the buyer authorised before.
+    Stored {
+        /// The token.
+        token: String,
+    },
+    /// At the gateway, where the buyer is sent.
+    Redirect,
 }
 
 impl Payment {
     /// A stored token.
     #[must_use]
     pub fn stored(token: impl Into<String>) -> Self {
-        Self {
-            method: "stored",
+        Self::Stored {
             token: token.into(),
         }
     }
@@ -58,6 +61,12 @@ pub struct Purchase {
     pub state: String,
     /// Why it was turned back or parked.
     pub reason: Option<Reason>,
+    /// Where in its life it is, such as `awaiting-payment` or `refunded`.
+    #[serde(default)]
+    pub stage: String,
+    /// Where the buyer authorises the payment; present while that is awaited.
+    #[serde(default)]
+    pub redirect_url: Option<String>,
     /// What was issued, one entry a unit.
     #[serde(default)]
     pub goods: Vec<serde_json::Value>,
@@ -95,6 +104,16 @@ pub enum Answer {
         /// A sentence.
         detail: String,
     },
+}
+
+/// What a buyer does on the gateway's page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// It authorises the payment.
+    Authorise,
+    /// It does not.
+    Decline,
 }
 
 /// There was no usable answer.
@@ -143,6 +162,17 @@ struct IssuedToken {
 }
 
 #[derive(Deserialize)]
+struct Decided {
+    #[serde(default)]
+    authorization: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct GatewayProblem {
+    code: String,
+}
+
+#[derive(Deserialize)]
 struct Problem {
     #[serde(rename = "type")]
     kind: String,
@@ -160,6 +190,8 @@ pub struct Client {
 /// Longer than any `wait` that we ask for.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(40);
 const WAIT_SECONDS: u32 = 20;
+/// The gateway's code for a page on which nothing can be decided any more.
+const TIME_IS_OVER: &str = "reservation-expired";
 const BODY_SHOWN_CHARS_MAX: usize = 300;
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(2);
 
@@ -215,7 +247,89 @@ impl Client {
         let response = send(request).await?;
         match response.status() {
             StatusCode::ACCEPTED => response.json().await.map(Answer::Purchase).map_err(unread),
-            StatusCode::CONFLICT => refusal(response).await,
+            StatusCode::CONFLICT => refusal(response)
+                .await
+                .map(|(code, detail)| Answer::Refused { code, detail }),
+            _ => Err(unusable(response).await),
+        }
+    }
+
+    /// Claims a coupon ahead: `Ok(None)` when the buyer has it now, else the code of the refusal.
+    pub async fn claim(
+        &self,
+        token: &str,
+        key: &str,
+        campaign: &str,
+    ) -> Result<Option<String>, CallError> {
+        let url = format!("{}/v1/campaigns/{campaign}/claims", self.base_url);
+        let request = self.http.post(url).bearer_auth(token);
+        let response = send(request.header("idempotency-key", key)).await?;
+        match response.status() {
+            StatusCode::CREATED => Ok(None),
+            StatusCode::CONFLICT => refusal(response).await.map(|(code, _)| Some(code)),
+            _ => Err(unusable(response).await),
+        }
+    }
+
+    /// The purchase, once the buyer can pay for it, or it is settled, or some seconds have passed.
+    pub async fn payable(&self, token: &str, id: &str) -> Result<Purchase, CallError> {
+        let url = format!(
+            "{}/v1/purchases/{id}?wait={WAIT_SECONDS}s&for=payment",
+            self.base_url
+        );
+        let response = send(self.http.get(url).bearer_auth(token)).await?;
+        match response.status() {
+            StatusCode::OK => response.json().await.map_err(unread),
+            _ => Err(unusable(response).await),
+        }
+    }
+
+    /// What the buyer does on the gateway's page; the authorisation, if it gives one and the time to pay is not over.
+    pub async fn decide(
+        &self,
+        page: &str,
+        decision: Decision,
+    ) -> Result<Option<String>, CallError> {
+        #[derive(Serialize)]
+        struct Body {
+            decision: Decision,
+        }
+        let response = send(self.http.post(page).json(&Body { decision })).await?;
+        match response.status() {
+            StatusCode::OK => response
+                .json()
+                .await
+                .map(|decided: Decided| decided.authorization)
+                .map_err(unread),
+            StatusCode::CONFLICT => too_late(response).await.map(|()| None),
+            _ => Err(unusable(response).await),
+        }
+    }
+
+    /// Comes back from the gateway. `false`: the purchase does not wait for that any more.
+    pub async fn confirm(
+        &self,
+        token: &str,
+        id: &str,
+        authorization: &str,
+    ) -> Result<bool, CallError> {
+        let url = format!("{}/v1/purchases/{id}/confirm", self.base_url);
+        let body = serde_json::json!({ "authorization": authorization });
+        self.told(self.http.post(url).bearer_auth(token).json(&body))
+            .await
+    }
+
+    /// Cancels it. `false`: it is too late for that.
+    pub async fn cancel(&self, token: &str, id: &str) -> Result<bool, CallError> {
+        let url = format!("{}/v1/purchases/{id}/cancel", self.base_url);
+        self.told(self.http.post(url).bearer_auth(token)).await
+    }
+
+    async fn told(&self, request: RequestBuilder) -> Result<bool, CallError> {
+        let response = send(request).await?;
+        match response.status() {
+            StatusCode::ACCEPTED => Ok(true),
+            StatusCode::CONFLICT => Ok(false),
             _ => Err(unusable(response).await),
         }
     }
@@ -245,7 +359,8 @@ fn unread(error: reqwest::Error) -> CallError {
     }
 }
 
-async fn refusal(response: Response) -> Result<Answer, CallError> {
+/// The problem's code and sentence.
+async fn refusal(response: Response) -> Result<(String, String), CallError> {
     let status = response.status().as_u16();
     let body = response.text().await.map_err(CallError::Transport)?;
     match serde_json::from_str::<Problem>(&body) {
@@ -256,12 +371,19 @@ async fn refusal(response: Response) -> Result<Answer, CallError> {
                 .next()
                 .unwrap_or_default()
                 .to_owned();
-            Ok(Answer::Refused {
-                code,
-                detail: problem.detail,
-            })
+            Ok((code, problem.detail))
         }
         Err(_) => Err(unexpected(status, &body)),
+    }
+}
+
+/// The gateway's word that the time to pay is over: who was slow, or on a slow machine, sees it.
+async fn too_late(response: Response) -> Result<(), CallError> {
+    let status = response.status().as_u16();
+    let body = response.text().await.map_err(CallError::Transport)?;
+    match serde_json::from_str::<GatewayProblem>(&body) {
+        Ok(problem) if problem.code == TIME_IS_OVER => Ok(()),
+        _ => Err(unexpected(status, &body)),
     }
 }
 

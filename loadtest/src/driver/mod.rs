@@ -1,10 +1,12 @@
 //! The load driver: a crowd of buyers that behave like real ones, over nothing but HTTP.
 //!
-//! Read in this order: `client` (one buyer's requests and the answers they may get), `buyer` (what one buyer does),
+//! Read in this order: `client` (one buyer's requests and the answers they may get), `manners` (who they are), `buyer` (what one
+//! buyer does),
 //! and here the crowd. What happened is in the [`Report`]; what is happening is in the [`Progress`].
 
 mod buyer;
 mod client;
+mod manners;
 mod report;
 
 use std::num::NonZeroUsize;
@@ -17,7 +19,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use buyer::Buyer;
-pub use client::{Answer, CallError, Client, Order, OrderLine, Payment, Purchase, Reason};
+pub use client::{
+    Answer, CallError, Client, Decision, Order, OrderLine, Payment, Purchase, Reason,
+};
+pub use manners::{Manners, Visit};
 pub use report::{Acknowledged, Check, Progress, Report, Snapshot, Times, percentile_ms};
 
 /// Who comes, and what they do.
@@ -29,15 +34,13 @@ pub struct Settings {
     pub buyers: usize,
     /// How many of them are busy at the same time.
     pub in_flight: NonZeroUsize,
-    /// What each of them wants. The payment token is the buyer's own.
+    /// What each of them wants. How it is paid is the buyer's own.
     pub order: Order,
-    /// The share of buyers who send everything twice, 0 to 1.
-    pub repeat_share: f64,
-    /// The share of buyers whose card is declined, 0 to 1.
-    pub declined_share: f64,
+    /// What kinds of buyers they are.
+    pub manners: Manners,
     /// How long a buyer tries again while the other side is away or busy; then it gives up.
     pub patience: Duration,
-    /// Fixes which buyers repeat and which are declined.
+    /// Fixes who is what kind of buyer.
     pub seed: u64,
 }
 

@@ -117,6 +117,8 @@ pub struct Times {
 pub struct Report {
     /// Purchases by outcome: `completed`, the code of the refusal or of the reason with `_` for `-`, `parked`, `gave_up`.
     pub purchases: BTreeMap<String, u64>,
+    /// Coupons that were claimed ahead: `claimed`, or the code of the refusal with `_` for `-`.
+    pub claims: BTreeMap<String, u64>,
     /// Every start that was acknowledged.
     pub acknowledged: Vec<Acknowledged>,
     /// Repeats under the same key: each must name the same purchase.
@@ -140,6 +142,10 @@ impl Report {
         *self.purchases.entry(outcome.replace('-', "_")).or_default() += 1;
     }
 
+    pub(super) fn count_claim(&mut self, outcome: &str) {
+        *self.claims.entry(outcome.replace('-', "_")).or_default() += 1;
+    }
+
     pub(super) fn refused_at(&mut self, at: Duration) {
         let first = self.refused_between.map_or(at, |(first, _)| first);
         self.refused_between = Some((first, at));
@@ -148,6 +154,9 @@ impl Report {
     pub(super) fn merge(&mut self, other: Self) {
         for (outcome, count) in other.purchases {
             *self.purchases.entry(outcome).or_default() += count;
+        }
+        for (outcome, count) in other.claims {
+            *self.claims.entry(outcome).or_default() += count;
         }
         self.acknowledged.extend(other.acknowledged);
         self.repeats.merge(other.repeats);

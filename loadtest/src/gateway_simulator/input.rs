@@ -3,17 +3,20 @@
 use axum::body::Bytes;
 use axum::extract::Query;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use reqwest::Url;
 use serde::de::DeserializeOwned;
 
+use super::faults::Faults;
 use super::refusal::Refusal;
-use super::wire::{AMOUNT_MAX, ApproveBody, CancelBody, PAGE_MAX, PageQuery};
+use super::wire::{AMOUNT_MAX, ApproveBody, CancelBody, PAGE_MAX, PageQuery, ReserveBody};
 
 /// The longest body, in bytes.
 pub(super) const BODY_BYTES_MAX: usize = 16 * 1_024;
 const KEY_BYTES_MAX: usize = 255;
 const ORDER_ID_BYTES_MAX: usize = 64;
 const TOKEN_BYTES_MAX: usize = 256;
+const URL_BYTES_MAX: usize = 2_048;
 
 /// A body as axum read it, or why it could not.
 pub(super) type Body = Result<Bytes, BytesRejection>;
@@ -33,12 +36,7 @@ pub(super) fn read_json<T: DeserializeOwned>(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<T, Refusal> {
-    let content_type = headers
-        .get("content-type")
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    if !essence.eq_ignore_ascii_case("application/json") {
+    if !has_content_type(headers, "application/json") {
         let message = "the body must be application/json";
         return Err(Refusal::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -46,7 +44,39 @@ pub(super) fn read_json<T: DeserializeOwned>(
             message,
         ));
     }
-    let body = body.map_err(|rejection| match rejection.status() {
+    let body = read_body(body)?;
+    // serde would also take a struct's fields as a list.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Refusal::bad("the body", "must be a JSON object"));
+    }
+    serde_json::from_slice(&body)
+        .map_err(|error| Refusal::bad("the body", &format!("can't be read: {error}")))
+}
+
+/// A browser's form.
+pub(super) fn read_form<T: DeserializeOwned>(body: Body) -> Result<T, Refusal> {
+    let body = read_body(body)?;
+    let unreadable = |reason: String| Refusal::bad("the body", &format!("can't be read: {reason}"));
+    let uri = Uri::builder()
+        .path_and_query([b"/?", body.trim_ascii()].concat())
+        .build()
+        .map_err(|error| unreadable(error.to_string()))?;
+    Query::try_from_uri(&uri)
+        .map(|Query(form)| form)
+        .map_err(|error| unreadable(error.body_text()))
+}
+
+pub(super) fn has_content_type(headers: &HeaderMap, expected: &str) -> bool {
+    let content_type = headers
+        .get("content-type")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case(expected)
+}
+
+fn read_body(body: Body) -> Result<Bytes, Refusal> {
+    body.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => {
             let message = format!("the body is longer than {BODY_BYTES_MAX} bytes");
             Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", message)
@@ -56,13 +86,7 @@ pub(super) fn read_json<T: DeserializeOwned>(
             "invalid-request",
             rejection.body_text(),
         ),
-    })?;
-    // serde would also take a struct's fields as a list.
-    if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(Refusal::bad("the body", "must be a JSON object"));
-    }
-    serde_json::from_slice(&body)
-        .map_err(|error| Refusal::bad("the body", &format!("can't be read: {error}")))
+    })
 }
 
 /// The request's `Idempotency-Key`, required and bounded.
@@ -82,17 +106,62 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<&str, Refusal> {
     }
 }
 
+impl ReserveBody {
+    /// Checks everything; the faults that its `rule` names.
+    pub fn check(&self) -> Result<Faults, Refusal> {
+        check_order_id(&self.order_id)?;
+        check_amount(self.amount)?;
+        check_currency(&self.currency)?;
+        for (field, url) in [
+            ("return_url", &self.return_url),
+            ("webhook_url", &self.webhook_url),
+        ] {
+            if url.as_deref().is_some_and(|url| !is_web_address(url)) {
+                return Err(Refusal::bad(
+                    field,
+                    "must be an absolute http or https URL of at most 2,048 bytes without credentials",
+                ));
+            }
+        }
+        read_rule(self.rule.as_deref())
+    }
+}
+
+/// The faults that a field `rule` names.
+pub(super) fn read_rule(rule: Option<&str>) -> Result<Faults, Refusal> {
+    Faults::parse(rule.unwrap_or_default())
+        .map_err(|error| Refusal::bad("rule", &format!("can't be followed: {error}")))
+}
+
+/// An absolute http or https URL with a host and without credentials.
+pub(super) fn is_web_address(text: &str) -> bool {
+    visible_ascii(text, URL_BYTES_MAX)
+        && !text.contains(['"', '\\'])
+        && Url::parse(text).is_ok_and(|url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.has_host()
+                && url.username().is_empty()
+                && url.password().is_none()
+        })
+}
+
+fn check_currency(currency: &str) -> Result<(), Refusal> {
+    if matches!(currency.as_bytes(), [a, b, c] if [a, b, c].iter().all(|byte| byte.is_ascii_uppercase()))
+    {
+        Ok(())
+    } else {
+        Err(Refusal::bad(
+            "currency",
+            "must be three capital letters (ISO 4217)",
+        ))
+    }
+}
+
 impl ApproveBody {
     pub fn check(&self) -> Result<(), Refusal> {
         check_order_id(&self.order_id)?;
         check_amount(self.amount)?;
-        if !matches!(self.currency.as_bytes(), [a, b, c] if [a, b, c].iter().all(|byte| byte.is_ascii_uppercase()))
-        {
-            return Err(Refusal::bad(
-                "currency",
-                "must be three capital letters (ISO 4217)",
-            ));
-        }
+        check_currency(&self.currency)?;
         if !visible_ascii(&self.payment_token, TOKEN_BYTES_MAX) {
             return Err(Refusal::bad(
                 "payment_token",

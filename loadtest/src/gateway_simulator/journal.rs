@@ -11,12 +11,12 @@ use std::thread::{self, JoinHandle};
 use tokio::sync::watch;
 use tracing::{error, warn};
 
-use super::book::{Book, BrokenBook, Entry};
+use super::ledger::{BrokenBook, Register};
 
 /// Entries that may wait for the disk; more are refused before they have any effect.
 const WAITING_MAX: usize = 16 * 1024;
 const BATCH_LINES_MAX: usize = 1_024;
-const LINE_BYTES_MAX: u64 = 4 * 1_024;
+const LINE_BYTES_MAX: u64 = 8 * 1_024;
 
 /// The ledger's file can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -64,11 +64,11 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub fn of(entry: &Entry) -> serde_json::Result<Self> {
+    pub fn of<R: Register>(entry: &R::Entry) -> serde_json::Result<Self> {
         let mut bytes = serde_json::to_vec(entry)?;
         bytes.push(b'\n');
         Ok(Self {
-            sequence: entry.sequence,
+            sequence: R::sequence_of(entry),
             bytes,
         })
     }
@@ -91,7 +91,7 @@ pub(super) struct Writer {
 }
 
 /// Replays the file, which is made where there is none, and starts its writer. Blocks.
-pub(super) fn open(path: &Path) -> Result<(Book, Writer), LedgerFileError> {
+pub(super) fn open<R: Register>(path: &Path) -> Result<(R, Writer), LedgerFileError> {
     let failed = |source| LedgerFileError::Io {
         path: path.to_owned(),
         source,
@@ -112,7 +112,7 @@ pub(super) fn open(path: &Path) -> Result<(Book, Writer), LedgerFileError> {
         }
         Err(TryLockError::Error(source)) => return Err(failed(source)),
     }
-    let (book, end) = replay(path, &file)?;
+    let (book, end) = replay::<R>(path, &file)?;
     file.set_len(end)
         .and_then(|()| file.seek(SeekFrom::Start(end)))
         .and_then(|_| file.sync_all())
@@ -135,13 +135,13 @@ pub(super) fn open(path: &Path) -> Result<(Book, Writer), LedgerFileError> {
 }
 
 /// The book, and the length of the file without what a crash cut off.
-fn replay(path: &Path, file: &File) -> Result<(Book, u64), LedgerFileError> {
+fn replay<R: Register>(path: &Path, file: &File) -> Result<(R, u64), LedgerFileError> {
     let not_an_entry = |line, reason: String| LedgerFileError::NotAnEntry {
         path: path.to_owned(),
         line,
         reason,
     };
-    let (mut book, mut end, mut text) = (Book::default(), 0_u64, Vec::new());
+    let (mut book, mut end, mut text) = (R::default(), 0_u64, Vec::new());
     let mut reader = BufReader::new(file);
     for line in 1.. {
         text.clear();

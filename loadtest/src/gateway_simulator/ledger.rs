@@ -5,26 +5,59 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::book::{Book, Verdict};
 use super::journal::{Line, Progress, Writer};
 use super::refusal::Refusal;
 
 /// No disk takes this long for a batch unless it is broken.
 const DURABLE_WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// One book, its file if it has one, and the lock that makes deciding and recording one thing.
-pub(super) struct Ledger {
-    open: Mutex<Open>,
+/// What a list of entries comes to. Pure: the same entries make the same register.
+pub(super) trait Register: Default + Send + 'static {
+    /// One line of the file.
+    type Entry: Serialize + DeserializeOwned;
+    /// The number of the last entry; 0 when there is none.
+    fn sequence(&self) -> u64;
+    /// The number that an entry has.
+    fn sequence_of(entry: &Self::Entry) -> u64;
+    /// Adds an entry, new or replayed, and returns its index; one that does not follow changes nothing.
+    fn apply(&mut self, entry: Self::Entry) -> Result<usize, BrokenBook>;
+}
+
+/// An entry does not follow from those before it: the file was edited, or is another program's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("entry {sequence} does not follow: {reason}")]
+pub struct BrokenBook {
+    sequence: u64,
+    reason: &'static str,
+}
+
+impl BrokenBook {
+    pub(super) const fn new(sequence: u64, reason: &'static str) -> Self {
+        Self { sequence, reason }
+    }
+}
+
+/// What a request comes to: the answer given before, or a new entry.
+pub(super) enum Verdict<E> {
+    Repeat(usize),
+    New(E),
+}
+
+/// One register, its file if it has one, and the lock that makes deciding and recording one thing.
+pub(super) struct Ledger<R> {
+    open: Mutex<Open<R>>,
     progress: Option<watch::Receiver<Progress>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     entries_max: u64,
 }
 
-struct Open {
-    book: Book,
+struct Open<R> {
+    book: R,
     sink: Sink,
 }
 
@@ -38,12 +71,14 @@ enum Sink {
 pub(super) struct Pending<T> {
     answer: T,
     sequence: u64,
+    /// It happened by this very request.
+    pub is_new: bool,
 }
 
-impl Ledger {
+impl<R: Register> Ledger<R> {
     pub fn in_memory(entries_max: u64) -> Self {
         let open = Mutex::new(Open {
-            book: Book::default(),
+            book: R::default(),
             sink: Sink::Memory,
         });
         Self {
@@ -54,7 +89,7 @@ impl Ledger {
         }
     }
 
-    pub fn in_file(book: Book, writer: Writer, entries_max: u64) -> Self {
+    pub fn in_file(book: R, writer: Writer, entries_max: u64) -> Self {
         let Writer {
             lines,
             progress,
@@ -74,12 +109,12 @@ impl Ledger {
     /// Decides a request and records it if it is new; `answer` turns the entry into what the client reads.
     pub fn record<T>(
         &self,
-        decide: impl FnOnce(&Book) -> Result<Verdict, Refusal>,
-        answer: impl FnOnce(&Book, usize) -> T,
+        decide: impl FnOnce(&R) -> Result<Verdict<R::Entry>, Refusal>,
+        answer: impl FnOnce(&R, usize) -> T,
     ) -> Result<Pending<T>, Refusal> {
         let mut open = self.lock();
-        let index = match decide(&open.book)? {
-            Verdict::Repeat(index) => index,
+        let (index, is_new) = match decide(&open.book)? {
+            Verdict::Repeat(index) => (index, false),
             Verdict::New(_) if open.book.sequence() >= self.entries_max => {
                 return Err(Refusal::unavailable(
                     "ledger-full",
@@ -88,30 +123,36 @@ impl Ledger {
             }
             Verdict::New(entry) => {
                 // To the writer first: what it refuses has had no effect.
-                open.sink.write(|| Line::of(&entry))?;
-                open.book
+                open.sink.write(|| Line::of::<R>(&entry))?;
+                let index = open
+                    .book
                     .apply(entry)
-                    .map_err(|broken| Refusal::broken("ledger-broken", &broken.to_string()))?
+                    .map_err(|broken| Refusal::broken("ledger-broken", &broken.to_string()))?;
+                (index, true)
             }
         };
         Ok(Pending {
             answer: answer(&open.book, index),
             sequence: open.book.sequence(),
+            is_new,
         })
     }
 
     /// Reads the book; like an answer, what was read may be told only when it is durable.
-    pub fn read<T>(&self, question: impl FnOnce(&Book) -> T) -> Pending<T> {
+    pub fn read<T>(&self, question: impl FnOnce(&R) -> T) -> Pending<T> {
         let open = self.lock();
         Pending {
             answer: question(&open.book),
             sequence: open.book.sequence(),
+            is_new: false,
         }
     }
 
     /// Waits until what the answer rests on is durable.
     pub async fn settle<T>(&self, pending: Pending<T>) -> Result<T, Refusal> {
-        let Pending { answer, sequence } = pending;
+        let Pending {
+            answer, sequence, ..
+        } = pending;
         let Some(mut progress) = self.progress.clone() else {
             return Ok(answer);
         };
@@ -150,7 +191,7 @@ impl Ledger {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Open> {
+    fn lock(&self) -> MutexGuard<'_, Open<R>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,10 +1,10 @@
-//! The simulator's URLs, and where its rules bite: before the effect, after it, or in between.
+//! The simulator's URLs, and the read-outs; the calls themselves are in `payments` and `pay_page`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{DefaultBodyLimit, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -14,14 +14,13 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::book::Book;
-use super::input::{BODY_BYTES_MAX, Body, check_order_id, idempotency_key, read_json, read_query};
+use super::input::{BODY_BYTES_MAX, Body, read_json, read_query};
 use super::refusal::Refusal;
-use super::rules::{Fault, Rules, WAIT_MS_MAX};
+use super::rules::{Rules, WAIT_MS_MAX};
 use super::simulator::Simulator;
-use super::wire::{
-    ApproveBody, CancelBody, CancelledView, EntryPage, InquiryQuery, OrderPage, PageQuery,
-    PaymentView, Payments, Summary,
-};
+use super::webhooks::WebhookCounts;
+use super::wire::{EntryPage, OrderPage, PageQuery, Summary};
+use super::{pay_page, payments};
 
 /// The longest rule twice over, and then some: only a client that never ends its body takes longer.
 const REQUEST_MAX: Duration = Duration::from_millis(2 * WAIT_MS_MAX + 60_000);
@@ -31,13 +30,20 @@ type Shared = State<Arc<Simulator>>;
 /// The whole API.
 pub(super) fn router(simulator: Arc<Simulator>) -> Router {
     Router::new()
-        .route("/v1/payments/approve", post(approve))
-        .route("/v1/payments", get(inquire))
-        .route("/v1/payments/{payment_id}/cancel", post(cancel))
+        .route("/v1/payments/reserve", post(payments::reserve))
+        .route("/v1/payments/approve", post(payments::approve))
+        .route("/v1/payments", get(payments::inquire))
+        .route("/v1/payments/{payment_id}/cancel", post(payments::cancel))
+        .route(
+            "/pay/{reservation_id}",
+            get(pay_page::show).post(pay_page::decide),
+        )
         .route("/v1/ledger", get(ledger_entries))
         .route("/v1/ledger/orders", get(ledger_orders))
         .route("/v1/ledger/summary", get(ledger_summary))
         .route("/v1/rules", get(rules).put(set_rules))
+        .route("/v1/rules/shown", get(rules_shown))
+        .route("/v1/webhooks", get(webhooks))
         .route("/livez", get(livez))
         .fallback(async || {
             Refusal::new(
@@ -70,109 +76,6 @@ async fn bounded(State(simulator): Shared, request: Request, next: Next) -> Resp
         Ok(response) => response,
         Err(_) => Refusal::broken("timed-out", "the request took too long").into_response(),
     }
-}
-
-async fn approve(
-    State(simulator): Shared,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Json<PaymentView>, Refusal> {
-    let key = idempotency_key(&headers)?;
-    let request: ApproveBody = read_json(&headers, body)?;
-    request.check()?;
-    let rules = simulator.rules();
-    let fault = simulator.fault(&rules, &request);
-    before_effect(&simulator, &rules, fault).await?;
-
-    let charge = || rules.charge(&request.order_id, request.amount, fault);
-    let now = simulator.now();
-    let pending = simulator.ledger.record(
-        |book| book.decide_approval(key, &request, now, charge),
-        Book::approval,
-    )?;
-    let payment = simulator.ledger.settle(pending).await?;
-
-    match fault {
-        Some(Fault::ErrorAfter) => {
-            return Err(Refusal::broken("internal-error", "something went wrong"));
-        }
-        Some(Fault::TimeoutAfter) => simulator.wait(rules.hold()).await?,
-        _ => {
-            let latency = rules.latency("approve", &request.order_id);
-            simulator.wait(latency).await?;
-        }
-    }
-    Ok(Json(payment))
-}
-
-/// The faults that leave no trace in the ledger.
-async fn before_effect(
-    simulator: &Simulator,
-    rules: &Rules,
-    fault: Option<Fault>,
-) -> Result<(), Refusal> {
-    match fault {
-        Some(Fault::Busy) => Err(Refusal {
-            retry_after_seconds: Some(1),
-            ..Refusal::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "too-many-requests",
-                "slow down",
-            )
-        }),
-        Some(Fault::InProgress) => Err(Refusal::conflict(
-            "in-progress",
-            "an earlier request with this key is being worked on",
-        )),
-        Some(Fault::TimeoutBefore) => {
-            simulator.wait(rules.hold()).await?;
-            Err(Refusal::new(
-                StatusCode::GATEWAY_TIMEOUT,
-                "timed-out",
-                "the card's issuer did not answer",
-            ))
-        }
-        _ => Ok(()),
-    }
-}
-
-async fn inquire(
-    State(simulator): Shared,
-    query: Result<Query<InquiryQuery>, QueryRejection>,
-) -> Result<Json<Payments>, Refusal> {
-    let InquiryQuery { order_id } = read_query(query)?;
-    check_order_id(&order_id)?;
-    let payments = simulator
-        .ledger
-        .settle(simulator.ledger.read(|book| book.payments_of(&order_id)))
-        .await?;
-    simulator
-        .wait(simulator.rules().latency("inquire", &order_id))
-        .await?;
-    Ok(Json(Payments { payments }))
-}
-
-async fn cancel(
-    State(simulator): Shared,
-    payment_id: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Json<CancelledView>, Refusal> {
-    let Path(payment_id) =
-        payment_id.map_err(|rejection| Refusal::bad("payment_id", &rejection.body_text()))?;
-    let key = idempotency_key(&headers)?;
-    let request: CancelBody = read_json(&headers, body)?;
-    request.check()?;
-    let now = simulator.now();
-    let pending = simulator.ledger.record(
-        |book| book.decide_cancellation(key, &payment_id, &request, now),
-        Book::cancellation,
-    )?;
-    let cancelled = simulator.ledger.settle(pending).await?;
-    simulator
-        .wait(simulator.rules().latency("cancel", &payment_id))
-        .await?;
-    Ok(Json(cancelled))
 }
 
 async fn ledger_entries(
@@ -213,7 +116,16 @@ async fn ledger_summary(State(simulator): Shared) -> Result<Json<Summary>, Refus
 }
 
 async fn rules(State(simulator): Shared) -> Json<Rules> {
-    Json(simulator.rules())
+    Json(Rules::clone(&simulator.rules()))
+}
+
+/// Which faults could be seen, on how many orders: `{"orders": {"500-after+inquiry-lag": 7}}`.
+async fn rules_shown(State(simulator): Shared) -> Json<Value> {
+    Json(json!({ "orders": simulator.marks.shown() }))
+}
+
+async fn webhooks(State(simulator): Shared) -> Json<WebhookCounts> {
+    Json(simulator.webhooks.counts())
 }
 
 async fn set_rules(
@@ -222,7 +134,7 @@ async fn set_rules(
     body: Body,
 ) -> Result<Json<Rules>, Refusal> {
     let rules: Rules = read_json(&headers, body)?;
-    simulator.set_rules(rules).map_err(|error| {
+    simulator.set_rules(rules.clone()).map_err(|error| {
         Refusal::new(
             StatusCode::BAD_REQUEST,
             "invalid-request",

@@ -1,28 +1,39 @@
 //! How the simulator misbehaves: by payment token for one payment, by probability for many, the same for the same seed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use super::faults::{Fault, Faults, UnknownFault};
 
 /// The longest wait that a rule may ask for, in milliseconds.
 pub const WAIT_MS_MAX: u64 = 600_000;
 
 /// The rules that can be changed while the simulator runs (`PUT /v1/rules`); what is left out gets its default.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rules {
     /// Everything random comes from this and the order id, so the order of arrival changes nothing.
     pub seed: u64,
     /// The share of orders declined as `declined-by-issuer`, 0 to 1.
     pub decline_rate: f64,
+    /// The share of orders, 0 to 1, that show a fault, by its name.
+    pub rates: BTreeMap<String, f64>,
+    /// The rules of reservations, one after the other as they come and then from the beginning; `""` is none.
+    pub in_turn: Vec<String>,
     /// Every payment answer takes at least this long, after its effect.
     pub latency_ms: u64,
     /// And up to this much longer, uniformly.
     pub latency_jitter_ms: u64,
-    /// How long the time-out tokens hold an answer back.
+    /// How long the time-outs hold an answer back.
     pub hold_ms: u64,
-    /// For how many approvals of one order the transient faults show; the next one behaves.
+    /// For how many requests of one call and order each transient fault shows; after all of them it behaves.
     pub faulty_attempts: u32,
+    /// How old a payment must be for an inquiry with `inquiry-lag` to see it.
+    pub inquiry_lag_ms: u64,
+    /// How much later a late webhook is sent, and how long a reordered one waits for the next.
+    pub webhook_late_ms: u64,
 }
 
 impl Default for Rules {
@@ -30,10 +41,14 @@ impl Default for Rules {
         Self {
             seed: 0,
             decline_rate: 0.0,
+            rates: BTreeMap::new(),
+            in_turn: Vec::new(),
             latency_ms: 0,
             latency_jitter_ms: 0,
             hold_ms: 30_000,
             faulty_attempts: 1,
+            inquiry_lag_ms: 1_000,
+            webhook_late_ms: 1_000,
         }
     }
 }
@@ -44,53 +59,15 @@ pub enum BadRules {
     /// Not a share.
     #[error("decline_rate must be between 0 and 1")]
     DeclineRate,
+    /// Not a share.
+    #[error("the rate of {0} must be between 0 and 1")]
+    Rate(String),
+    /// Not a fault.
+    #[error(transparent)]
+    Unknown(#[from] UnknownFault),
     /// Longer than [`WAIT_MS_MAX`].
     #[error("{0} must be at most {WAIT_MS_MAX}")]
     Wait(&'static str),
-}
-
-/// What goes wrong with one payment, chosen by the prefix of its token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// `tok-declined`: declined as `insufficient-funds`.
-    Declined,
-    /// `tok-wrong-amount`: one minor unit less than asked for is captured, and the answer says so.
-    WrongAmount,
-    /// `tok-timeout-before`: nothing is captured, and no answer comes for `hold_ms`. Transient.
-    TimeoutBefore,
-    /// `tok-timeout-after`: captured, and the answer is held back for `hold_ms`. Transient.
-    TimeoutAfter,
-    /// `tok-500-after`: captured, and the answer is a 500. Transient.
-    ErrorAfter,
-    /// `tok-in-progress`: nothing is captured, and the answer is 409 `in-progress`. Transient.
-    InProgress,
-    /// `tok-busy`: nothing is captured, and the answer is 429 with `Retry-After`. Transient.
-    Busy,
-}
-
-impl Fault {
-    /// Every fault with the prefix that asks for it.
-    pub const BY_TOKEN: [(&'static str, Self); 7] = [
-        ("tok-declined", Self::Declined),
-        ("tok-wrong-amount", Self::WrongAmount),
-        ("tok-timeout-before", Self::TimeoutBefore),
-        ("tok-timeout-after", Self::TimeoutAfter),
-        ("tok-500-after", Self::ErrorAfter),
-        ("tok-in-progress", Self::InProgress),
-        ("tok-busy", Self::Busy),
-    ];
-
-    pub(super) fn of_token(token: &str) -> Option<Self> {
-        Self::BY_TOKEN
-            .into_iter()
-            .find(|(prefix, _)| token.starts_with(prefix))
-            .map(|(_, fault)| fault)
-    }
-
-    /// Whether it goes away after [`Rules::faulty_attempts`].
-    pub(super) const fn is_transient(self) -> bool {
-        !matches!(self, Self::Declined | Self::WrongAmount)
-    }
 }
 
 /// What a new approval comes to.
@@ -105,10 +82,21 @@ impl Rules {
         if !(0.0..=1.0).contains(&self.decline_rate) {
             return Err(BadRules::DeclineRate);
         }
+        for (name, rate) in &self.rates {
+            Faults::parse(name)?;
+            if Fault::named(name).is_none() || !(0.0..=1.0).contains(rate) {
+                return Err(BadRules::Rate(name.clone()));
+            }
+        }
+        for rule in &self.in_turn {
+            Faults::parse(rule)?;
+        }
         let waits = [
             ("latency_ms", self.latency_ms),
             ("latency_jitter_ms", self.latency_jitter_ms),
             ("hold_ms", self.hold_ms),
+            ("inquiry_lag_ms", self.inquiry_lag_ms),
+            ("webhook_late_ms", self.webhook_late_ms),
         ];
         match waits
             .into_iter()
@@ -119,21 +107,41 @@ impl Rules {
         }
     }
 
-    pub(super) fn charge(&self, order_id: &str, amount: u64, fault: Option<Fault>) -> Charge {
-        match fault {
-            Some(Fault::Declined) => Charge::Decline {
+    /// The faults that an order shows by chance.
+    pub(super) fn faults_by_chance(&self, order_id: &str) -> Faults {
+        let shown =
+            |name: &str, rate| unit(stable_hash(self.seed, &["fault", name, order_id])) < rate;
+        self.rates
+            .iter()
+            .filter(|(name, rate)| shown(name, **rate))
+            .filter_map(|(name, _)| Fault::named(name))
+            .fold(Faults::default(), Faults::and)
+    }
+
+    /// The faults of a reservation that comes after so many others; `None` when none has a turn.
+    pub(super) fn faults_in_turn(&self, earlier: usize) -> Option<Faults> {
+        let place = earlier.checked_rem(self.in_turn.len())?;
+        Faults::parse(&self.in_turn[place]).ok()
+    }
+
+    pub(super) fn charge(&self, order_id: &str, amount: u64, faults: Faults) -> Charge {
+        use super::faults::{Operation::Approve, Trouble::WrongAmount};
+        if faults.has(Fault::Declined) {
+            return Charge::Decline {
                 code: "insufficient-funds",
-            },
-            Some(Fault::WrongAmount) => Charge::Capture {
-                amount: if amount > 1 { amount - 1 } else { amount + 1 },
-            },
-            _ if unit(stable_hash(self.seed, &["decline", order_id])) < self.decline_rate => {
-                Charge::Decline {
-                    code: "declined-by-issuer",
-                }
-            }
-            _ => Charge::Capture { amount },
+            };
         }
+        if unit(stable_hash(self.seed, &["decline", order_id])) < self.decline_rate {
+            return Charge::Decline {
+                code: "declined-by-issuer",
+            };
+        }
+        let amount = if faults.has(Fault::Call(Approve, WrongAmount)) {
+            one_off(amount)
+        } else {
+            amount
+        };
+        Charge::Capture { amount }
     }
 
     pub(super) fn latency(&self, operation: &str, subject: &str) -> Duration {
@@ -145,12 +153,27 @@ impl Rules {
     pub(super) const fn hold(&self) -> Duration {
         Duration::from_millis(self.hold_ms)
     }
+
+    pub(super) const fn inquiry_lag(&self) -> Duration {
+        Duration::from_millis(self.inquiry_lag_ms)
+    }
+
+    pub(super) const fn webhook_delay(&self) -> Duration {
+        Duration::from_millis(self.webhook_late_ms)
+    }
+}
+
+/// Another amount, and a legal one.
+pub(super) const fn one_off(amount: u64) -> u64 {
+    if amount > 1 { amount - 1 } else { amount + 1 }
 }
 
 /// What the buyer may read about a decline.
 pub(super) fn decline_message(code: &str) -> &'static str {
     match code {
         "insufficient-funds" => "There is not enough money on the account.",
+        "authorisation-expired" => "The time to pay was over.",
+        "declined-by-buyer" => "The payment was declined on the payment page.",
         _ => "The card's issuer declined the payment.",
     }
 }

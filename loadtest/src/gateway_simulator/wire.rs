@@ -12,6 +12,56 @@ pub(super) const AMOUNT_MAX: u64 = 1_000_000_000_000;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct ReserveBody {
+    pub order_id: String,
+    pub amount: u64,
+    pub currency: String,
+    pub expires_at: Timestamp,
+    pub return_url: Option<String>,
+    pub webhook_url: Option<String>,
+    /// Names of faults that the order is to show.
+    pub rule: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct ReservedView {
+    pub reservation_id: Arc<str>,
+    pub order_id: Arc<str>,
+    pub amount: u64,
+    pub currency: Arc<str>,
+    pub expires_at: Timestamp,
+    pub redirect_url: String,
+}
+
+/// What the page's form sends, and what a test may send instead of it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DecisionBody {
+    pub decision: Choice,
+    /// Names of faults that the payment is to show.
+    pub rule: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Choice {
+    Authorise,
+    Decline,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct DecidedView {
+    pub order_id: Arc<str>,
+    pub decision: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorization: Option<Arc<str>>,
+    /// Where the buyer goes now, with `order_id` and `authorization` or `decision=declined` in the query.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub return_url: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct ApproveBody {
     pub order_id: String,
     pub amount: u64,
@@ -56,7 +106,7 @@ pub(super) enum Status {
     Cancelled,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct Decline {
     pub code: String,
     pub message: &'static str,

@@ -1,13 +1,11 @@
 //! What each token does to its payment, and what the ledger says about it afterwards.
 
-use std::time::Duration;
-
 use loadtest::gateway_simulator::{Fault, Rules, Settings};
-use reqwest::StatusCode;
-use serde_json::json;
+use reqwest::{Response, StatusCode};
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::{Shop, order, settings};
+use crate::{PATIENCE, Shop, order, settings};
 
 fn holding(hold_ms: u64) -> Settings {
     Settings {
@@ -17,6 +15,17 @@ fn holding(hold_ms: u64) -> Settings {
         },
         ..settings()
     }
+}
+
+/// A client that waits for the answer to its approval under the key `k1`.
+fn approving(shop: &Shop, body: &Value) -> JoinSet<reqwest::Result<Response>> {
+    let request = shop
+        .client
+        .post(shop.url("/v1/payments/approve"))
+        .header("idempotency-key", "k1");
+    let mut waiting = JoinSet::new();
+    waiting.spawn(request.json(body).send());
+    waiting
 }
 
 #[tokio::test]
@@ -42,18 +51,12 @@ async fn a_timeout_before_the_effect_captures_nothing_and_the_next_attempt_captu
 async fn a_timeout_after_the_effect_is_captured_while_the_client_still_waits() {
     let shop = Shop::open(holding(600_000)).await;
     let body = order("o1", "tok-timeout-after");
-    let request = shop
-        .client
-        .post(shop.url("/v1/payments/approve"))
-        .header("idempotency-key", "k1")
-        .json(&body);
-    let error = request
-        .timeout(Duration::from_millis(300))
-        .send()
-        .await
-        .expect_err("the answer is held back");
-    assert!(error.is_timeout(), "{error:?}");
+    let mut waiting = approving(&shop, &body);
+    shop.has_payment("o1").await;
     assert_eq!(shop.payments_of("o1").await[0]["status"], "approved");
+    assert!(waiting.try_join_next().is_none(), "the answer is held back");
+    // The client gives up.
+    waiting.shutdown().await;
     assert_eq!(
         shop.approve("k1", &body).await.0,
         StatusCode::OK,
@@ -134,10 +137,10 @@ async fn a_transient_fault_shows_for_as_many_attempts_as_the_rules_say() {
 
 #[test]
 fn no_prefix_hides_another() {
-    for (prefix, _) in Fault::BY_TOKEN {
-        let matching = Fault::BY_TOKEN
+    for (prefix, _) in Fault::all() {
+        let matching = Fault::all()
             .iter()
-            .filter(|(other, _)| prefix.starts_with(other))
+            .filter(|(other, _)| prefix.starts_with(other.as_str()))
             .count();
         assert_eq!(matching, 1, "{prefix}");
     }
@@ -147,20 +150,10 @@ fn no_prefix_hides_another() {
 async fn stopping_ends_held_answers_without_a_promise() {
     let shop = Shop::open(holding(600_000)).await;
     let body = order("o1", "tok-timeout-after");
-    let mut held = JoinSet::new();
-    held.spawn(
-        shop.client
-            .post(shop.url("/v1/payments/approve"))
-            .header("idempotency-key", "k1")
-            .json(&body)
-            .send(),
-    );
-    let captured = async { while shop.payments_of("o1").await.is_empty() {} };
-    tokio::time::timeout(Duration::from_secs(10), captured)
-        .await
-        .expect("it is captured");
+    let mut held = approving(&shop, &body);
+    shop.has_payment("o1").await;
     shop.running
-        .shutdown(Duration::from_secs(10))
+        .shutdown(PATIENCE)
         .await
         .expect("it stops in time");
     let answer = held

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use loadtest::gateway_simulator::{
     EntryKind, EntryPage, GatewaySimulator, LedgerFileError, Settings, StartError,
@@ -12,7 +11,7 @@ use reqwest::StatusCode;
 use tempfile::tempdir;
 use tokio::task::JoinSet;
 
-use crate::{Shop, order, settings};
+use crate::{PATIENCE, Shop, order, settings};
 
 fn in_file(path: &Path) -> Settings {
     Settings {
@@ -90,7 +89,7 @@ async fn a_replayed_ledger_gives_the_same_answers_and_goes_on() {
     let cancelled = shop.cancel("k3", "pay-1", 400, 600).await;
     let (entries, summary) = (shop.get("/v1/ledger").await, shop.summary().await);
     shop.running
-        .shutdown(Duration::from_secs(10))
+        .shutdown(PATIENCE)
         .await
         .expect("it stops in time");
 

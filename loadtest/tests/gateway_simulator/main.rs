@@ -4,19 +4,51 @@ mod bad_input;
 mod faults;
 mod idempotency;
 mod ledger_file;
+mod pay_page;
+mod receiver;
 mod refunds;
+mod reservations;
 mod rules;
+mod troubles;
+mod webhooks;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use loadtest::gateway_simulator::{GatewaySimulator, OrderPage, Running, Settings, Summary};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 
+/// 2026-01-01T00:00:00Z, in microseconds since 1970.
+const NOW: i64 = 1_767_225_600_000_000;
+
+/// What is waited for is there long before, also on a busy machine; whoever waits so long has found a defect.
+const PATIENCE: Duration = Duration::from_mins(1);
+
 /// A clock that stands still: nothing in the simulator may need it to move.
 fn settings() -> Settings {
-    Settings::new(Arc::new(|| 1_767_225_600_000_000))
+    Settings::new(Arc::new(|| NOW))
+}
+
+/// A clock that the test moves.
+#[derive(Clone)]
+struct Hand(Arc<AtomicI64>);
+
+impl Hand {
+    fn new() -> Self {
+        Self(Arc::new(AtomicI64::new(NOW)))
+    }
+
+    fn settings(&self) -> Settings {
+        let clock = self.clone();
+        Settings::new(Arc::new(move || clock.0.load(Ordering::SeqCst)))
+    }
+
+    fn forward(&self, time: Duration) {
+        let micros = i64::try_from(time.as_micros()).expect("not that long");
+        self.0.fetch_add(micros, Ordering::SeqCst);
+    }
 }
 
 /// A simulator and a client to it.
@@ -31,7 +63,7 @@ impl Shop {
             .await
             .expect("the simulator starts");
         let client = Client::builder()
-            .timeout(Duration::from_secs(20))
+            .timeout(PATIENCE)
             .build()
             .expect("a client");
         Self { running, client }
@@ -51,6 +83,45 @@ impl Shop {
 
     async fn approve(&self, key: &str, body: &Value) -> (StatusCode, Value) {
         read(self.send_approval(key, body).await).await
+    }
+
+    async fn send_reservation(&self, key: &str, body: &Value) -> reqwest::Result<Response> {
+        let request = self
+            .client
+            .post(self.url("/v1/payments/reserve"))
+            .header("idempotency-key", key);
+        request.json(body).send().await
+    }
+
+    async fn reserve(&self, key: &str, body: &Value) -> (StatusCode, Value) {
+        read(self.send_reservation(key, body).await.expect("an answer")).await
+    }
+
+    /// Reserves, and answers with the reservation's id.
+    async fn reserved(&self, order_id: &str) -> String {
+        let (status, body) = self
+            .reserve(&format!("reserve-{order_id}"), &reservation(order_id))
+            .await;
+        assert_eq!(status, StatusCode::OK, "{body}");
+        body["reservation_id"].as_str().expect("an id").to_owned()
+    }
+
+    async fn decide(&self, reservation_id: &str, decision: &Value) -> (StatusCode, Value) {
+        let request = self
+            .client
+            .post(self.url(&format!("/pay/{reservation_id}")))
+            .json(decision);
+        read(request.send().await.expect("an answer")).await
+    }
+
+    /// Reserves and authorises; the authorisation.
+    async fn authorised(&self, order_id: &str) -> String {
+        let reservation_id = self.reserved(order_id).await;
+        let (status, body) = self
+            .decide(&reservation_id, &json!({ "decision": "authorise" }))
+            .await;
+        assert_eq!(status, StatusCode::OK, "{body}");
+        body["authorization"].as_str().expect("one").to_owned()
     }
 
     async fn cancel(
@@ -104,6 +175,14 @@ impl Shop {
         body["payments"].as_array().expect("a list").clone()
     }
 
+    /// Waits until an order has its payment.
+    async fn has_payment(&self, order_id: &str) {
+        let there = async { while self.payments_of(order_id).await.is_empty() {} };
+        tokio::time::timeout(PATIENCE, there)
+            .await
+            .expect("it has a payment");
+    }
+
     async fn summary(&self) -> Summary {
         serde_json::from_value(self.get("/v1/ledger/summary").await.1).expect("a summary")
     }
@@ -137,4 +216,11 @@ async fn read(response: Response) -> (StatusCode, Value) {
 
 fn order(order_id: &str, token: &str) -> Value {
     json!({ "order_id": order_id, "amount": 1_000, "currency": "KRW", "payment_token": token })
+}
+
+/// A reservation for a quarter of an hour.
+fn reservation(order_id: &str) -> Value {
+    json!({
+        "order_id": order_id, "amount": 1_000, "currency": "KRW", "expires_at": "2026-01-01T00:15:00Z",
+    })
 }

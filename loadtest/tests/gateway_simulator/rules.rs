@@ -8,7 +8,7 @@ use reqwest::StatusCode;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::{Shop, order, settings};
+use crate::{Shop, order, reservation, settings};
 
 const ORDERS: usize = 400;
 
@@ -96,6 +96,7 @@ async fn rules_out_of_bounds_are_refused_and_change_nothing() {
         json!({ "latency_ms": 600_001 }),
         json!({ "latency_jitter_ms": u64::MAX }),
         json!({ "hold_ms": -1 }),
+        json!({ "in_turn": ["busy", "no-such-fault"] }),
         json!({ "colour": "red" }),
         json!([]),
     ];
@@ -121,6 +122,53 @@ async fn rules_out_of_bounds_are_refused_and_change_nothing() {
         matches!(refused, Err(StartError::Rules(BadRules::DeclineRate))),
         "{refused:?}"
     );
+}
+
+#[tokio::test]
+async fn reservations_take_the_rules_in_turn_and_a_repeat_takes_no_other() {
+    let shop = Shop::open(settings()).await;
+    let rules = json!({ "in_turn": ["reserve-500-before", "", "500-after"] });
+    shop.set_rules(&rules).await;
+    for round in 0..2 {
+        let order = |place| format!("o{round}-{place}");
+        let (status, _) = shop.reserve("k", &reservation(&order(0))).await;
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+        for place in 0..3 {
+            let authorization = shop.authorised(&order(place)).await;
+            let body = crate::order(&order(place), &authorization);
+            let (status, answer) = shop.approve(&order(place), &body).await;
+            let expected = if place == 2 { 500 } else { 200 };
+            assert_eq!(status, expected, "{place}: {answer}");
+        }
+    }
+    // Those who pay otherwise take no turn.
+    let stored = shop.approve("k-stored", &order("stored", "tok-ok")).await;
+    assert_eq!(stored.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_fault_is_counted_when_it_could_be_seen_and_once_an_order() {
+    let shop = Shop::open(settings()).await;
+    for (number, token) in [
+        "tok-busy+cancel-busy",
+        "tok-wrong-currency",
+        "tok-ok",
+        "tok-inquiry-wrong-amount",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let order = order(&format!("o{number}"), token);
+        for _ in 0..3 {
+            shop.approve(&format!("k{number}"), &order).await;
+        }
+    }
+    let shown = async || shop.get("/v1/rules/shown").await.1["orders"].clone();
+    assert_eq!(shown().await, json!({ "busy": 1, "wrong-currency": 1 }));
+    shop.payments_of("o3").await;
+    shop.payments_of("o3").await;
+    let expected = json!({ "busy": 1, "wrong-currency": 1, "inquiry-wrong-amount": 1 });
+    assert_eq!(shown().await, expected);
 }
 
 #[tokio::test]

@@ -6,18 +6,13 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 
 use super::{Book, Entry, EntryKind};
+use crate::gateway_simulator::ledger::{Register as _, Verdict};
 use crate::gateway_simulator::refusal::Refusal;
 use crate::gateway_simulator::rules::{Charge, stable_hash};
 use crate::gateway_simulator::wire::{ApproveBody, CancelBody};
 
 /// More payments of one order are refused: an inquiry's answer stays short.
 const ORDER_PAYMENTS_MAX: usize = 100;
-
-/// What a request comes to: the answer given before, or a new entry.
-pub enum Verdict {
-    Repeat(usize),
-    New(Entry),
-}
 
 impl Book {
     /// Decides an approval; `charge` is asked only when the request is new.
@@ -26,8 +21,8 @@ impl Book {
         key: &str,
         request: &ApproveBody,
         at: Timestamp,
-        charge: impl FnOnce() -> Charge,
-    ) -> Result<Verdict, Refusal> {
+        charge: impl FnOnce() -> Result<Charge, Refusal>,
+    ) -> Result<Verdict<Entry>, Refusal> {
         let ApproveBody {
             order_id,
             amount,
@@ -65,7 +60,7 @@ impl Book {
                 ));
             }
         }
-        let (kind, amount, decline_code) = match charge() {
+        let (kind, amount, decline_code) = match charge()? {
             Charge::Capture { amount } => (EntryKind::Captured, amount, None),
             Charge::Decline { code } => (EntryKind::Declined, *amount, Some(Arc::from(code))),
         };
@@ -101,7 +96,7 @@ impl Book {
         payment_id: &str,
         request: &CancelBody,
         at: Timestamp,
-    ) -> Result<Verdict, Refusal> {
+    ) -> Result<Verdict<Entry>, Refusal> {
         let CancelBody {
             amount,
             expected_rest_amount,

@@ -8,18 +8,10 @@ mod read;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::ledger::{BrokenBook, Register};
 use super::wire::{AMOUNT_MAX, OrderAccount};
 
-pub(super) use decide::Verdict;
 pub use entry::{Entry, EntryKind};
-
-/// An entry does not follow from those before it: the file was edited, or is another program's.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("entry {sequence} does not follow: {reason}")]
-pub struct BrokenBook {
-    sequence: u64,
-    reason: &'static str,
-}
 
 #[derive(Debug)]
 struct PaymentAccount {
@@ -48,13 +40,18 @@ pub(super) struct Book {
     refunds: u64,
 }
 
-impl Book {
-    pub fn sequence(&self) -> u64 {
+impl Register for Book {
+    type Entry = Entry;
+
+    fn sequence(&self) -> u64 {
         self.entries.len() as u64
     }
 
-    /// Adds an entry, new or replayed, and returns its index; one that does not follow changes nothing.
-    pub fn apply(&mut self, entry: Entry) -> Result<usize, BrokenBook> {
+    fn sequence_of(entry: &Entry) -> u64 {
+        entry.sequence
+    }
+
+    fn apply(&mut self, entry: Entry) -> Result<usize, BrokenBook> {
         self.check(&entry)?;
         match entry.kind {
             EntryKind::Captured | EntryKind::Declined => self.add_payment(&entry),
@@ -66,14 +63,11 @@ impl Book {
         self.entries.push(entry);
         Ok(index)
     }
+}
 
+impl Book {
     fn check(&self, entry: &Entry) -> Result<(), BrokenBook> {
-        let broken = |reason| {
-            Err(BrokenBook {
-                sequence: entry.sequence,
-                reason,
-            })
-        };
+        let broken = |reason| Err(BrokenBook::new(entry.sequence, reason));
         if entry.sequence != self.sequence() + 1 {
             return broken("its sequence is not the next one");
         }
@@ -109,7 +103,8 @@ impl Book {
             && payment.rest.checked_sub(entry.amount) == Some(entry.rest_amount)
     }
 
-    fn is_captured(&self, order_id: &str) -> bool {
+    /// Whether an order was ever captured.
+    pub fn is_captured(&self, order_id: &str) -> bool {
         self.by_order_id
             .get(order_id)
             .is_some_and(|order| self.orders[*order].account.captured > 0)

@@ -9,6 +9,11 @@ use crate::gateway_simulator::wire::{
 };
 
 impl Book {
+    /// The number of an entry.
+    pub fn sequence_at(&self, entry: usize) -> u64 {
+        self.entries[entry].sequence
+    }
+
     /// An approval's answer as it was when it was given: later refunds don't change it.
     pub fn approval(&self, entry: usize) -> PaymentView {
         let entry = &self.entries[entry];
@@ -34,6 +39,13 @@ impl Book {
             cancelled_amount: entry.amount,
             rest_amount: entry.rest_amount,
         }
+    }
+
+    /// The order that a payment is of.
+    pub fn order_of(&self, payment_id: &str) -> Option<Arc<str>> {
+        let payment = *self.by_payment_id.get(payment_id)?;
+        let first = &self.entries[self.payments[payment].first_entry];
+        Some(Arc::clone(&first.order_id))
     }
 
     /// Every payment of an order as it is now.

@@ -20,7 +20,7 @@ USER 65532:65532
 ENV HOLDFAST_DATA_DIR=/data \
     HOLDFAST_LISTEN=0.0.0.0:8080 \
     HOLDFAST_OPERATORS_LISTEN=0.0.0.0:8081
-# 8080 is for buyers. 8081 is for operators and has no login: publish it nowhere but on a private address.
+# 8080 is for buyers. 8081 is for operators: publish it nowhere but on a private address.
 EXPOSE 8080 8081
 ENTRYPOINT ["/usr/local/bin/holdfast"]
 CMD ["serve"]

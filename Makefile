@@ -3,13 +3,32 @@
 export HOLDFAST_SERVERS_SCRIPT := $(CURDIR)/scripts/servers
 
 .DEFAULT_GOAL := help
-.PHONY: help test demo bench jmeter servers-up servers-down audit
+.PHONY: help test test-long test-api simulate torture soak mutants demo bench jmeter servers-up servers-down audit
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { gsub(/\$$\$$/, "$$"); printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: ## formatting, lints and every test on real servers; ARGS go to cargo test
 	@scripts/test $(ARGS)
+
+test-long: ## the drop with 20,000 buyers, each rule of the gateway 200 times, 5 minutes of soak (release build; an hour)
+	@scripts/test-long $(ARGS)
+
+test-api: ## bad input on every route, by schemathesis (from PyPI) and our OpenAPI documents
+	cargo build --all-features --package api
+	scripts/test-api $(ARGS)
+
+simulate: ## the engine in a simulated world, 100,000 seeds on all cores (release build)
+	@scripts/simulate $(ARGS)
+
+torture: ## a node ends, freezes or is lied to between any two effects (a quarter of an hour and more); ARGS="kill gate."
+	@scripts/torture $(ARGS)
+
+soak: ## everything fails that can, on real servers, while people buy (release build); MINUTES=5
+	@MINUTES=$(MINUTES) scripts/soak
+
+mutants: ## every protection is taken away once, and a test misses it (minutes); ARGS="NAME"
+	@scripts/mutants $(ARGS)
 
 demo: ## a whole sale in one command, without servers; ARGS="--buyers 1000"
 	cargo run --release -- demo $(ARGS)

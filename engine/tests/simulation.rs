@@ -32,7 +32,7 @@ mod people;
 #[path = "simulation/sagas.rs"]
 mod sagas;
 
-#[path = "simulation/oracle.rs"]
+#[path = "simulation/oracle/mod.rs"]
 mod oracle;
 #[path = "simulation/play.rs"]
 mod play;

@@ -1,5 +1,6 @@
 //! Money: integer minor units with a currency, never a float.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -68,10 +69,46 @@ impl Money {
     pub const fn new(amount: u64, currency: Currency) -> Self {
         Self { amount, currency }
     }
+
+    /// What these are together: one sum for each currency, in the order of their codes, and none that is nothing. A sum that is too
+    /// large to be told is `u64::MAX`.
+    #[must_use]
+    pub fn sums(all: impl IntoIterator<Item = Self>) -> Vec<Self> {
+        let mut sums: BTreeMap<Currency, u64> = BTreeMap::new();
+        for money in all.into_iter().filter(|money| money.amount > 0) {
+            let sum = sums.entry(money.currency).or_default();
+            *sum = sum.saturating_add(money.amount);
+        }
+        let sums = sums.into_iter();
+        sums.map(|(currency, amount)| Self::new(amount, currency))
+            .collect()
+    }
 }
 
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.amount, self.currency)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Currency, Money};
+
+    #[test]
+    fn currencies_are_never_added_up_with_one_another() {
+        let money = |amount, code| Money::new(amount, Currency::parse(code).expect("a currency"));
+        let all = [
+            money(2, "USD"),
+            money(1_000, "KRW"),
+            money(0, "EUR"),
+            money(3, "USD"),
+        ];
+        assert_eq!(Money::sums(all), [money(1_000, "KRW"), money(5, "USD")]);
+        assert_eq!(Money::sums([]), []);
+        assert_eq!(
+            Money::sums([money(u64::MAX, "KRW"), money(1, "KRW")]),
+            [money(u64::MAX, "KRW")]
+        );
     }
 }

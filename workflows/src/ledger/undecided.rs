@@ -1,8 +1,6 @@
 //! Purchases of which nobody here knows whether they are paid: they wait for an operator, or were given up by one, with a payment that
 //! was begun. The gateway is asked what it holds for each. What it does not say stays unresolved: money is never guessed.
 
-use std::collections::BTreeMap;
-
 use engine::store::{Status, StoreError};
 use engine::workflow::StepState;
 use engine::workflow::event::with_causes;
@@ -10,7 +8,7 @@ use engine::{View, WorkflowId};
 use futures_util::stream::{self, StreamExt as _};
 use serde::Serialize;
 
-use crate::domain::money::{Currency, Money};
+use crate::domain::money::Money;
 use crate::ports::payment_gateway::PaymentGateway;
 use crate::purchase::{Payment, PurchaseRequest};
 use crate::rows::nonsense;
@@ -125,21 +123,11 @@ impl Undecided {
             .buffered(INQUIRIES_AT_ONCE)
             .collect()
             .await;
-        let mut held: BTreeMap<Currency, u64> = BTreeMap::new();
-        let mut resolved = 0;
-        for money in listed.iter().filter_map(|purchase| purchase.held) {
-            resolved += 1;
-            if money.amount > 0 {
-                *held.entry(money.currency).or_default() += money.amount;
-            }
-        }
-        let held = held.into_iter();
+        let held: Vec<Money> = listed.iter().filter_map(|one| one.held).collect();
         Self {
             purchases,
-            unresolved: purchases - resolved,
-            held: held
-                .map(|(currency, amount)| Money::new(amount, currency))
-                .collect(),
+            unresolved: purchases - held.len() as u64,
+            held: Money::sums(held),
             listed,
         }
     }

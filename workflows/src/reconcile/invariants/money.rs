@@ -193,15 +193,8 @@ async fn look_again(
 
 /// How much money there is in all for which an operator has to decide what is given.
 fn is_held(held: &[Money]) -> Option<String> {
-    let mut sums: BTreeMap<Currency, u64> = BTreeMap::new();
-    for money in held {
-        let sum = sums.entry(money.currency).or_default();
-        *sum = sum.saturating_add(money.amount);
-    }
-    let sums = sums.into_iter();
-    let sums: Vec<String> = sums
-        .map(|(currency, amount)| Money::new(amount, currency).to_string())
-        .collect();
+    let sums = Money::sums(held.iter().copied());
+    let sums: Vec<String> = sums.iter().map(Money::to_string).collect();
     let purchases = held.len();
     (purchases > 0).then(|| {
         format!(

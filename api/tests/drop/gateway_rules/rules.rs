@@ -50,16 +50,21 @@ impl Plan {
         }
     }
 
-    /// For those who pay at the gateway: there every rule can act.
+    /// The turns of those who pay at the gateway: there every rule can act, and has to act twice if it can nowhere else.
     pub fn at_the_gateway(&self) -> Vec<String> {
-        [&self.alone[..], &self.pairs[..]].concat()
+        let (only_here, mut turns): (Vec<_>, Vec<_>) =
+            self.rules().partition(|rule| reserves(rule));
+        turns.extend([&only_here[..], &only_here[..]].concat());
+        turns
     }
 
-    /// For those who pay by a stored means, for which nothing is reserved.
+    /// The turns of those who pay by a stored means, for which nothing is reserved.
     pub fn stored(&self) -> Vec<String> {
-        let mut rules = self.at_the_gateway();
-        rules.retain(|rule| !rule.contains("reserve-"));
-        rules
+        self.rules().filter(|rule| !reserves(rule)).collect()
+    }
+
+    fn rules(&self) -> impl Iterator<Item = String> {
+        [&self.alone[..], &self.pairs[..]].concat().into_iter()
     }
 
     /// The rules that have not acted on so many orders, each with nothing beside it.
@@ -111,6 +116,10 @@ impl End {
             format!("{rule}+{lost}")
         }
     }
+}
+
+fn reserves(rule: &str) -> bool {
+    rule.contains("reserve-")
 }
 
 fn parts(rule: &str) -> BTreeSet<&str> {

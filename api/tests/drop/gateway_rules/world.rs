@@ -103,9 +103,10 @@ impl World {
         gateway::shown(&self.shop.http, &self.gateway_url).await
     }
 
-    /// So many buyers for each rule of the plan, by every means of payment that it can act on. As many others are in between, with
-    /// whom nothing goes wrong: the gateway is odd, and not away; then everybody would wait for it.
+    /// So many buyers for each rule of the plan, half of them by either means of payment if it can act on both. As many others are in
+    /// between, with whom nothing goes wrong: the gateway is odd, and not away; then everybody would wait for it.
     pub async fn crowds(&self, plan: &Plan, each: usize, seed: u64) {
+        let each = each.div_ceil(2);
         let (stored, at_the_gateway) = (plan.stored(), plan.at_the_gateway());
         let in_turn: Vec<&str> = at_the_gateway
             .iter()

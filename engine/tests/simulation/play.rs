@@ -101,7 +101,6 @@ async fn play(world: Arc<World>) -> Result<(), String> {
     oracle::check_parked(&world)?;
     finish(&world).await.map_err(unsafe_or)?;
     count_orphans(&world);
-    count_unanswered(&world);
     let waited = world.simulation.now_us();
     loop {
         let records = Records::read(&world)?;
@@ -117,19 +116,6 @@ async fn play(world: Arc<World>) -> Result<(), String> {
         // A start that was still on its way to the journal is a workflow by now.
         finish(&world).await?;
     }
-}
-
-/// Commands that came to a partition that was retired at that moment.
-fn count_unanswered(world: &World) {
-    let commands = world.memory.all_commands();
-    let pending = commands
-        .iter()
-        .filter(|row| row.state == CommandState::Pending);
-    let mut counts = world.counts.lock().unwrap();
-    counts.add(
-        "commands to retired partitions that nobody answers",
-        pending.count() as u64,
-    );
 }
 
 /// Workflows of which nobody took care until the auditor found them.
@@ -205,11 +191,6 @@ async fn restless(world: &Arc<World>) -> Option<String> {
         }
     }
     let partitions = world.memory.partitions().await.ok()?;
-    let retired: Vec<_> = partitions
-        .iter()
-        .filter(|row| row.retired)
-        .map(|row| row.id)
-        .collect();
     for row in partitions.into_iter().filter(|row| !row.retired) {
         if row.lease_left_us <= 0 {
             return Some(format!("nobody owns partition {}", row.id));
@@ -220,11 +201,9 @@ async fn restless(world: &Arc<World>) -> Option<String> {
         }
     }
     let commands = world.memory.all_commands();
-    // A command that is submitted while its workflow ends and its partition is retired is answered by nobody.
-    let pending = commands.iter().find(|row| {
-        let partition = row.command.workflow.partition();
-        row.state == CommandState::Pending && !retired.contains(&partition)
-    });
+    let pending = commands
+        .iter()
+        .find(|row| row.state == CommandState::Pending);
     if let Some(row) = pending {
         let (key, id) = (&row.command.key, row.command.workflow);
         return Some(format!("command {key} to {id} is not answered"));

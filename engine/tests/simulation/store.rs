@@ -699,6 +699,7 @@ impl UpkeepStore for SimulatedStore {
     }
 
     async fn reopen(&self, partition: PartitionId) -> Result<bool, StoreError> {
+        self.world.count("partitions taken out of retirement");
         let reopen = async move |memory: MemoryStore| memory.reopen(partition).await;
         self.write("making a partition free", reopen).await
     }

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use engine::audit::{AuditReport, OrphanKind};
 use engine::command::Verb;
-use engine::store::Status;
+use engine::store::{
+    CommandState, CommandStore as _, NewCommand, Status, Submitted, UpkeepStore as _,
+};
+use engine::workflow::By;
 use engine::{PartitionId, WorkflowId};
 
 use crate::house::{House, MINUTE, Node};
@@ -172,6 +175,48 @@ async fn a_partition_that_nobody_would_take_over_is_taken_over() {
     finds(&other, &[OrphanKind::UnownedPartition]).await;
     house.becomes(id, Status::Completed).await;
     finds(&other, &[]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_came_while_its_partition_was_being_retired_is_answered() {
+    let house = House::new();
+    let first = house.open("a", &[1]).await;
+    let other = house.open("b", &[1]).await;
+    let id = house.waiting(&first, "k").await;
+    house.go(&first, id).await;
+    house.becomes(id, Status::Completed).await;
+    first.kill();
+    house.memory.retire_by_hand(id.partition());
+    house.runtime.sleep(MINUTE).await;
+    // Whoever accepted it had seen the workflow before its end.
+    let late = NewCommand {
+        workflow: id,
+        key: "late".to_owned(),
+        verb: Verb::Pause,
+        by: By {
+            actor: "ann".to_owned(),
+            reason: "wait a moment".to_owned(),
+        },
+        expected_seq: None,
+        batch: None,
+        accepted_at: house.runtime.now(),
+    };
+    let submitted = house.memory.submit(&late).await.unwrap();
+    let Submitted::New(number) = submitted else {
+        panic!("{submitted:?}");
+    };
+    house.runtime.sleep(MINUTE).await;
+    let state = async || house.memory.command(number).await.unwrap().unwrap().state;
+    assert_eq!(state().await, CommandState::Pending);
+    finds(&other, &[]).await;
+    house.runtime.sleep(MINUTE).await;
+    let CommandState::Refused { why } = state().await else {
+        panic!("{:?}", state().await);
+    };
+    assert!(why.contains("has ended"), "{why}");
+    let rows = house.memory.partitions().await.unwrap();
+    let row = rows.into_iter().find(|row| row.id == id.partition());
+    assert!(row.unwrap().retired, "it is empty again");
 }
 
 #[tokio::test(start_paused = true)]

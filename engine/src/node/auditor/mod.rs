@@ -6,6 +6,8 @@
 //! there a reason?) is looked at for so many workflows a pass, going round. Normal progress must never count: whoever looks
 //! wrong is read again after a pause, and is driven only if nobody else was in memory since then.
 
+mod strays;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,8 +24,6 @@ use crate::workflow::{WorkflowState, plan};
 
 /// Rows of the index that are read at a time.
 const PAGE: u32 = 500;
-/// Rows of all partitions that are looked at in a pass, for partitions of which nobody takes care.
-const STRAY_PAGES: usize = 10;
 /// So many workflows of a partition are read from their journal in a pass, going round.
 const LOOKS_MAX: usize = 250;
 /// So many suspects of a partition are read again in a pass; the rest have their turn in the next.
@@ -56,6 +56,8 @@ struct Rounds {
     looked_up_to: HashMap<PartitionId, Ident>,
     /// Where it is in the open workflows of all partitions.
     strays_after: Option<OpenCursor>,
+    /// The retired partition whose inbox was looked into last.
+    retired_up_to: Option<PartitionId>,
     /// What was wrong in the last pass: it is not counted again while it lasts.
     known: HashSet<(WorkflowId, OrphanKind)>,
 }
@@ -131,6 +133,7 @@ impl Node {
             }
         }
         self.find_strays(&mut rounds, &mut pass).await?;
+        self.find_unanswered(&mut rounds).await?;
         Ok(self.conclude(&mut rounds, pass))
     }
 
@@ -320,65 +323,6 @@ impl Node {
             kind,
             healed: true,
         })
-    }
-
-    /// Looks at a part of all open workflows for those whose partition nobody will take over.
-    async fn find_strays(&self, rounds: &mut Rounds, pass: &mut Pass) -> Result<(), StoreError> {
-        let mut found: Vec<(PartitionId, Ident)> = Vec::new();
-        for _page in 0..STRAY_PAGES {
-            let after = rounds.strays_after.take();
-            let page = self.store.open_everywhere(after, PAGE).await?;
-            rounds.strays_after = page.last().map(|(_, row)| row.cursor.clone());
-            if page.is_empty() {
-                break;
-            }
-            found.extend(
-                page.into_iter()
-                    .map(|(partition, row)| (partition, row.ident)),
-            );
-        }
-        let suspects = self.strays(found).await?;
-        if suspects.is_empty() {
-            return Ok(());
-        }
-        self.runtime.sleep(SECOND_LOOK).await;
-        let idents: Vec<Ident> = suspects.iter().map(|(_, ident)| *ident).collect();
-        let mut open = Vec::new();
-        for idents in idents.chunks(LOAD_AT_ONCE) {
-            let loaded = self.store.load(idents).await?;
-            let heads = loaded.into_iter().map(|(head, _)| head);
-            let heads = heads.filter(|head| !head.status.is_terminal());
-            open.extend(heads.map(|head| (head.id.partition(), head.id.ident())));
-        }
-        let mut healed: HashMap<PartitionId, bool> = HashMap::new();
-        for (partition, ident) in self.strays(open).await? {
-            let reopened = match healed.get(&partition) {
-                Some(reopened) => *reopened,
-                None => self.store.reopen(partition).await?,
-            };
-            healed.insert(partition, reopened);
-            pass.orphans.push(Orphan {
-                id: WorkflowId::new(partition, ident),
-                kind: OrphanKind::UnownedPartition,
-                healed: reopened,
-            });
-        }
-        Ok(())
-    }
-
-    /// Those of them whose partition is retired or not known.
-    async fn strays(
-        &self,
-        found: Vec<(PartitionId, Ident)>,
-    ) -> Result<Vec<(PartitionId, Ident)>, StoreError> {
-        if found.is_empty() {
-            return Ok(found);
-        }
-        let rows = self.store.partitions().await?;
-        let in_use = rows.iter().filter(|row| !row.retired).map(|row| row.id);
-        let in_use: HashSet<PartitionId> = in_use.collect();
-        let strays = found.into_iter().filter(|(id, _)| !in_use.contains(id));
-        Ok(strays.take(SUSPECTS_MAX).collect())
     }
 }
 

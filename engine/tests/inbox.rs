@@ -8,7 +8,8 @@ use std::time::Duration;
 use engine::command::Verb;
 use engine::definition::Durability::Barrier;
 use engine::definition::{Awaited, Saga};
-use engine::store::{CommandState, Status};
+use engine::store::{CommandState, CommandStore as _, NewCommand, Status};
+use engine::workflow::By;
 use engine::{CommandError, Engine, WorkflowId};
 use futures_util::future::join_all;
 use support::operator::{Operator as _, command, signal};
@@ -132,4 +133,46 @@ async fn commands_to_many_workflows_out_of_memory_are_all_carried_out_each_in_it
             first
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_too_late_is_refused_many_at_a_time_and_keeps_nobody_waiting() {
+    const LATE: usize = 1_000;
+    let harness = Harness::new(Barrier);
+    let engine = harness.open_as("owner").await;
+    let ended = harness.run(&engine, "ended").await.unwrap();
+    assert_eq!(ended.head.status, Status::Completed);
+    out_of_memory(&engine).await;
+    let before = engine.counters().commits;
+    // Whoever accepted them had seen the workflow before its end.
+    for number in 0..LATE {
+        let late = NewCommand {
+            workflow: ended.id,
+            key: number.to_string(),
+            verb: Verb::Pause,
+            by: By {
+                actor: "ann".to_owned(),
+                reason: "wait a moment".to_owned(),
+            },
+            expected_seq: None,
+            batch: None,
+            accepted_at: harness.runtime.now(),
+        };
+        harness.store.submit(&late).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let audit = engine.commands(Some(ended.id), None, 200).await.unwrap();
+    assert_eq!(audit.len(), 200);
+    for row in audit {
+        let is_told =
+            matches!(&row.state, CommandState::Refused { why } if why.contains("has ended"));
+        assert!(is_told, "{row:?}");
+    }
+    let pending = harness
+        .store
+        .pending_commands(ended.id.partition(), None, 1);
+    assert_eq!(pending.await.unwrap(), []);
+    let commits = engine.counters().commits - before;
+    println!("{LATE} late commands were refused in {commits} commits");
+    assert!(commits <= 50, "{commits}");
 }

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::{oneshot, watch};
 
 use super::Node;
@@ -211,6 +212,7 @@ impl Node {
             };
             after = Some(last.id);
             let mut asleep: Vec<Handed> = Vec::new();
+            let mut refused: Vec<Refused> = Vec::new();
             for row in rows {
                 let workflow = row.command.workflow;
                 if handed.contains(&row.id) || skipped.contains(&workflow) {
@@ -225,22 +227,28 @@ impl Node {
                     || self.driven(workflow).is_none()
                 {
                     asleep.push(handed);
-                } else if !self.deliver(partition, handed, None).await? {
-                    skipped.push(workflow);
+                    continue;
+                }
+                match self.deliver(partition, handed, None).await? {
+                    Delivered::Given => {}
+                    Delivered::NotNow => skipped.push(workflow),
+                    Delivered::Refused(command) => refused.push(command),
                 }
             }
-            self.deliver_to_sleepers(partition, asleep, &mut skipped)
-                .await?;
+            let of_sleepers = self.deliver_to_sleepers(partition, asleep, &mut skipped);
+            refused.extend(of_sleepers.await?);
+            self.answer(partition, refused).await;
         }
     }
 
-    /// Gives commands to workflows that are not in memory: they are read together, and each is told by itself.
+    /// Gives commands to workflows that are not in memory: they are read together, and each is told by itself. Those that are refused.
     async fn deliver_to_sleepers(
         self: &Arc<Self>,
         partition: &Arc<OpenPartition>,
         asleep: Vec<Handed>,
         skipped: &mut Vec<WorkflowId>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<Refused>, StoreError> {
+        let mut refused = Vec::new();
         let mut read: HashMap<Ident, Read> = HashMap::new();
         for handed in &asleep {
             let ident = handed.row().command.workflow.ident();
@@ -259,11 +267,13 @@ impl Node {
                 continue;
             }
             let read = read.remove(&workflow.ident());
-            if !self.deliver(partition, handed, read).await? {
-                skipped.push(workflow);
+            match self.deliver(partition, handed, read).await? {
+                Delivered::Given => {}
+                Delivered::NotNow => skipped.push(workflow),
+                Delivered::Refused(command) => refused.push(command),
             }
         }
-        Ok(())
+        Ok(refused)
     }
 
     /// The workflow in memory, if a driver takes care of it.
@@ -273,24 +283,23 @@ impl Node {
     }
 
     /// Gives the command to the workflow's driver, which is started for it if there is none: with what was `read`, if anything was.
-    /// `false`: not now.
     async fn deliver(
         self: &Arc<Self>,
         partition: &Arc<OpenPartition>,
         mut handed: Handed,
         mut read: Option<Read>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Delivered, StoreError> {
         let id = handed.row().command.workflow;
         // Whoever accepted it had the definition: another node may get the partition that has it, too.
         if partition.quarantine.lacks_definition(&id.ident()) {
-            return Ok(false);
+            return Ok(Delivered::NotNow);
         }
         loop {
             if let Some(resident) = self.driven(id) {
                 match resident.commands.try_send(handed) {
-                    Ok(()) => return Ok(true),
+                    Ok(()) => return Ok(Delivered::Given),
                     // It settled at this moment or has much to do: the command is found again.
-                    Err(_) => return Ok(false),
+                    Err(_) => return Ok(Delivered::NotNow),
                 }
             }
             let Read { seen, stored } = match read.take() {
@@ -298,25 +307,23 @@ impl Node {
                 None => self.read_now(id).await?,
             };
             let Some((head, records)) = stored.filter(|(head, _)| head.id == id) else {
-                return Ok(self
-                    .refuse(partition, &handed, "there is no such workflow")
-                    .await);
+                return Ok(Delivered::refused(handed, "there is no such workflow"));
             };
             if head.status.is_terminal() {
                 let why = format!("the workflow has ended: it is {}", head.status);
-                return Ok(self.refuse(partition, &handed, &why).await);
+                return Ok(Delivered::refused(handed, &why));
             }
             let Some(state) = self.fold_or_quarantine(partition, &head, &records) else {
                 if partition.quarantine.lacks_definition(&id.ident()) {
-                    return Ok(false);
+                    return Ok(Delivered::NotNow);
                 }
-                let why = "its journal can't be read: it is quarantined".to_owned();
-                return Ok(self.refuse(partition, &handed, &why).await);
+                let why = "its journal can't be read: it is quarantined";
+                return Ok(Delivered::refused(handed, why));
             };
             let origin = Origin::Journal;
             let seen = Seen::Exactly(seen);
             match self.drive(partition, head, state, origin, &seen, Some(handed)) {
-                Ok(()) | Err((_, None)) => return Ok(true),
+                Ok(()) | Err((_, None)) => return Ok(Delivered::Given),
                 // Somebody else was faster: what was read may be old.
                 Err((_, Some(not_taken))) => handed = not_taken,
             }
@@ -329,37 +336,59 @@ impl Node {
         Ok(read)
     }
 
-    /// Answers a command to a workflow that can't be told anything. `false`: not written, and found again.
-    async fn refuse(&self, partition: &OpenPartition, handed: &Handed, why: &str) -> bool {
-        let (reply, written) = oneshot::channel();
-        let answer = Answer {
-            id: handed.id(),
-            state: CommandState::Refused {
-                why: why.to_owned(),
-            },
-            at: self.runtime.now(),
-        };
-        let entry = Entry {
-            workflow: handed.row().command.workflow,
-            start: None,
-            staged: Vec::new(),
-            head: None,
-            parking: None,
-            answers: vec![answer.clone()],
-            reply,
-        };
-        if partition.journal.append(entry).await.is_err() {
-            return false;
+    /// Answers commands to workflows that can't be told anything, all of them in a batch or two. What is not written is found again.
+    async fn answer(&self, partition: &OpenPartition, refused: Vec<Refused>) {
+        let mut written = Vec::with_capacity(refused.len());
+        for Refused { command, why } in &refused {
+            let (reply, is_written) = oneshot::channel();
+            let state = CommandState::Refused { why: why.clone() };
+            let answer = Answer {
+                id: command.id(),
+                state,
+                at: self.runtime.now(),
+            };
+            let entry = Entry {
+                workflow: command.row().command.workflow,
+                start: None,
+                staged: Vec::new(),
+                head: None,
+                parking: None,
+                answers: vec![answer.clone()],
+                reply,
+            };
+            if partition.journal.append(entry).await.is_err() {
+                return;
+            }
+            written.push(async move { matches!(is_written.await, Ok(Ok(()))).then_some(answer) });
         }
-        let written = self
-            .runtime
-            .within(self.settings.start_timeout, written)
-            .await;
-        if matches!(written, Some(Ok(Ok(())))) {
+        let limit = self.settings.start_timeout;
+        let answers = self.runtime.within(limit, join_all(written)).await;
+        for answer in answers.into_iter().flatten().flatten() {
             self.inbox.answered(&answer);
-            return true;
         }
-        false
+    }
+}
+
+/// What became of handing a command over.
+enum Delivered {
+    /// It is with its workflow.
+    Given,
+    /// It can't be given now, and is found again.
+    NotNow,
+    /// Its workflow can't be told anything.
+    Refused(Refused),
+}
+
+/// A command that is to be answered with a "no".
+struct Refused {
+    command: Handed,
+    why: String,
+}
+
+impl Delivered {
+    fn refused(command: Handed, why: &str) -> Self {
+        let why = why.to_owned();
+        Self::Refused(Refused { command, why })
     }
 }
 

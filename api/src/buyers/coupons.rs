@@ -60,6 +60,7 @@ pub async fn claim(
     let sale = sale.ok_or_else(not_found)?;
     let campaign = sale.campaign(&campaign).ok_or_else(not_found)?;
     let asked = Asked {
+        buyer: &buyer,
         sale: &sale,
         products: Vec::new(),
         campaign: Some(campaign),

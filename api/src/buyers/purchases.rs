@@ -69,9 +69,10 @@ pub async fn start(
     Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(purchase)))
 }
 
-fn asked<'a>(sale: &'a Sale, request: &PurchaseRequest) -> Asked<'a> {
+fn asked<'a>(sale: &'a Sale, request: &'a PurchaseRequest) -> Asked<'a> {
     let products = request.lines.iter().map(|line| line.product.clone());
     Asked {
+        buyer: &request.buyer,
         sale,
         products: products.collect(),
         campaign: request

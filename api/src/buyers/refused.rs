@@ -2,8 +2,9 @@
 
 use engine::workflow::Refusal;
 use workflows::domain::coupon::Campaign;
-use workflows::domain::ids::ProductId;
+use workflows::domain::ids::{BuyerId, CampaignId, ProductId};
 use workflows::domain::sale::Sale;
+use workflows::ports::catalogue::CouponState;
 use workflows::ports::reservations::SaleCounts;
 
 use super::front::Front;
@@ -11,6 +12,8 @@ use crate::problem::{Problem, Retry};
 
 /// What a refused buyer had asked for.
 pub struct Asked<'a> {
+    /// Who.
+    pub buyer: &'a BuyerId,
     /// In which sale.
     pub sale: &'a Sale,
     /// The products.
@@ -20,15 +23,39 @@ pub struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// The refusal, with a word on trying again. Costs no query: at most a look at the gate, shared by all who are refused.
+    /// The refusal, with a word on trying again. Where many are refused it costs no query: at most a look at the gate, shared by all
+    /// of them. Only who has a coupon already is looked up.
     pub async fn refused(&self, refusal: Refusal, front: &Front) -> Problem {
-        let retry = if refusal.code == "sold-out" {
-            let counts = front.recent.counts(&self.sale.sale).await;
-            self.sold_out(counts.as_deref())
-        } else {
-            self.retry(&refusal.code)
+        let retry = match refusal.code.as_str() {
+            "sold-out" => {
+                let counts = front.recent.counts(&self.sale.sale).await;
+                self.sold_out(counts.as_deref())
+            }
+            "coupon-already-used" => self.already_used(front).await,
+            code => self.retry(code),
         };
         Problem::from(refusal).with_retry(retry)
+    }
+
+    /// The gate says that the buyer has the coupon. It is for good only if the database has it so: a start that was lost with its
+    /// node, or is just being undone, gives it back.
+    async fn already_used(&self, front: &Front) -> Retry {
+        let is_asked =
+            |campaign: &CampaignId| self.campaign.is_some_and(|one| one.campaign == *campaign);
+        let coupons = front.services.catalogue.coupons_of(self.buyer).await;
+        match coupons.map(|coupons| coupons.into_iter().find(|one| is_asked(&one.campaign))) {
+            Ok(Some(coupon)) if coupon.state == CouponState::Reserved => Retry::helps(
+                "A purchase of yours that is under way has it: it can be had again when that falls through.",
+            ),
+            Ok(Some(_)) => Retry::is_in_vain("One buyer gets one coupon of a campaign."),
+            Ok(None) => Retry::helps(
+                "An earlier try of yours has it, which is not decided or is being given back: try again in a moment.",
+            ),
+            Err(error) => {
+                tracing::warn!(%error, "whether a buyer has a coupon can't be told");
+                Retry::helps("Whether you have it for good can't be told at the moment.")
+            }
+        }
     }
 
     fn sold_out(&self, counts: Option<&SaleCounts>) -> Retry {
@@ -55,7 +82,6 @@ impl Asked<'_> {
             "coupons-exhausted" => Retry::helps(
                 "A coupon that is only reserved can be had again when its purchase falls through; without a coupon there may be units.",
             ),
-            "coupon-already-used" => Retry::is_in_vain("One buyer gets one coupon of a campaign."),
             "no-coupon" => match campaign.and_then(|campaign| campaign.claims_from) {
                 Some(from) => {
                     Retry::helps_at(from, "Claim a coupon first; that can be done from then on.")

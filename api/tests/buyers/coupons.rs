@@ -83,6 +83,9 @@ async fn a_coupon_is_issued_then_reserved_then_used_or_issued_again() {
     let listed = coupons(&till, &token).await;
     assert_eq!(listed[0]["state"], "reserved", "{listed}");
     assert_eq!(listed[0]["purchase"], bought.body["id"], "{listed}");
+    let beside = till.shop.buy(&token, "p-beside", &till.order()).await;
+    beside.expect_problem(409, "coupon-already-used");
+    assert_eq!(beside.body["retry"]["can_help"], true, "{beside:?}");
     // Given back exactly as it was taken.
     let payer = Payer {
         token: token.clone(),
@@ -101,6 +104,9 @@ async fn a_coupon_is_issued_then_reserved_then_used_or_issued_again() {
     // A repeat of the claim tells what became of it.
     let again = claim(&till, &token, "k", "drop").await;
     assert_eq!((again.status, &again.body["state"]), (201, &json!("used")));
+    let late = till.shop.buy(&token, "p-late", &till.order()).await;
+    late.expect_problem(409, "coupon-already-used");
+    assert_eq!(late.body["retry"]["can_help"], false, "{late:?}");
     till.shop.quiet().await;
     till.shop.verify().await;
 }

@@ -3,6 +3,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use loadtest::driver::{Acknowledged, Manners, Progress, Report, Settings, Visit};
 use serde_json::json;
@@ -31,17 +32,19 @@ const COUPONS: u32 = 100;
 /// So long a payment is waited for.
 const HOLD_SECONDS: u32 = 10;
 
-/// Comes until it is told that things fail no more, and then as far as each has an outcome. Returns all that was acknowledged.
+/// Comes until it is told that things fail no more, and then as far as each has an outcome, for which everybody waits so long. Returns
+/// all that was acknowledged.
 pub async fn come(
     world: &Arc<World>,
     seed: u64,
+    patience: Duration,
     over: &watch::Receiver<bool>,
 ) -> Vec<Acknowledged> {
     let mut sales = JoinSet::new();
     for number in 0..SALES {
         let (world, over) = (Arc::clone(world), over.clone());
         let dice = Dice::of(seed, 100 + number);
-        sales.spawn(async move { to_sale_after_sale(&world, &dice, &over).await });
+        sales.spawn(async move { to_sale_after_sale(&world, &dice, patience, &over).await });
     }
     let mut acknowledged = Vec::new();
     while let Some(ended) = sales.join_next().await {
@@ -53,6 +56,7 @@ pub async fn come(
 async fn to_sale_after_sale(
     world: &World,
     dice: &Dice,
+    patience: Duration,
     over: &watch::Receiver<bool>,
 ) -> Vec<Acknowledged> {
     let mut acknowledged = Vec::new();
@@ -64,7 +68,7 @@ async fn to_sale_after_sale(
             if *over.borrow() {
                 break;
             }
-            for report in crowd(world, &shop, dice).await {
+            for report in crowd(world, &shop, dice, patience).await {
                 counted(&report, &world.tally);
                 acknowledged.extend(report.acknowledged);
             }
@@ -84,7 +88,7 @@ async fn opened(shop: &Shop) {
 }
 
 /// One crowd, until each of it has an outcome.
-async fn crowd(world: &World, shop: &Shop, dice: &Dice) -> Vec<Report> {
+async fn crowd(world: &World, shop: &Shop, dice: &Dice, patience: Duration) -> Vec<Report> {
     let mut all = [
         of_every_kind(shop, BUYERS, dice.number()),
         of_every_kind(shop, BUYERS_BY_REDIRECT, dice.number()),
@@ -104,6 +108,10 @@ async fn crowd(world: &World, shop: &Shop, dice: &Dice) -> Vec<Report> {
             base_url.clone_into(&mut settings.base_url);
         }
     }
+    let all = all.map(|settings| Settings {
+        patience,
+        ..settings
+    });
     let visits = all.map(|settings| visit(settings, Arc::new(Progress::default())));
     futures_util::future::join_all(visits).await
 }

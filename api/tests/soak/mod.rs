@@ -27,7 +27,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::support::seed;
+use crate::support::{PATIENCE, seed};
 use pace::Pace;
 use tally::Counted;
 use world::World;
@@ -85,13 +85,15 @@ async fn bought_while_everything_fails(
     let (is_over, over) = watch::channel(false);
     let mut at_work = JoinSet::new();
     let (failing, buying) = (Arc::clone(world), Arc::clone(world));
+    // However long things fail, whoever came is there when they have healed.
+    let patience = pace.lasts + PATIENCE;
     let pace = pace.clone();
     at_work.spawn(async move {
         faults::everything_fails(&failing, &pace, seed).await;
         is_over.send_replace(true);
         Vec::new()
     });
-    at_work.spawn(async move { crowds::come(&buying, seed, &over).await });
+    at_work.spawn(async move { crowds::come(&buying, seed, patience, &over).await });
     let mut acknowledged = Vec::new();
     while let Some(ended) = at_work.join_next().await {
         acknowledged.extend(ended.expect("nothing went wrong"));

@@ -11,7 +11,7 @@ help: ## this list
 test: ## formatting, lints and every test on real servers; ARGS go to cargo test
 	@scripts/test $(ARGS)
 
-test-long: ## the drop with 20,000 buyers, each rule of the gateway 200 times, 5 minutes of soak (release build; an hour)
+test-long: ## the drop with 20,000 buyers, each rule of the gateway 200 times, 5 minutes of soak (release build; 45 minutes)
 	@scripts/test-long $(ARGS)
 
 test-api: ## bad input on every route, by schemathesis (from PyPI) and our OpenAPI documents
@@ -21,7 +21,7 @@ test-api: ## bad input on every route, by schemathesis (from PyPI) and our OpenA
 simulate: ## the engine in a simulated world, 100,000 seeds on all cores (release build)
 	@scripts/simulate $(ARGS)
 
-torture: ## a node ends, freezes or is lied to between any two effects (a quarter of an hour and more); ARGS="kill gate."
+torture: ## a node ends, freezes or is lied to between any two effects (ten minutes); ARGS="kill gate."
 	@scripts/torture $(ARGS)
 
 soak: ## everything fails that can, on real servers, while people buy (release build); MINUTES=5

@@ -1,4 +1,4 @@
-//! What the simulation has found, each as a scene of its own, so that it stays found whatever becomes of the seeds.
+//! What the simulation has found, each as a scene of its own where one can be made, so that it stays found whatever becomes of the seeds.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -72,10 +72,12 @@ fn a_repeat_that_ran_to_its_end_ahead_of_the_journal_in_another_partition_is_und
     stage(&world, scene).unwrap();
 }
 
-/// In this world a start is lost twice, and an attempt of its second life arrives when what the first one did has been undone.
+/// In this world a start is lost twice, and an attempt of its second life arrives when what the first one did has been undone. Which world
+/// that is changes with the engine: `make mutants` (`lost-start-forgotten-too-soon`) tells when it is this one no more. Then another one is
+/// found by simulating with that defect.
 #[test]
 fn what_a_lost_start_did_is_undone_also_when_an_attempt_of_its_second_life_arrives_late() {
-    let outcome = run(&Scenario::of(41_757), false);
+    let outcome = run(&Scenario::of(16_283), false);
     assert_eq!(outcome.result, Ok(()));
 }
 

@@ -231,18 +231,24 @@ mod tests {
     async fn who_goes_away_in_the_middle_of_a_second_use_ends_the_family_all_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let (tokens, families) = on_sqlite(folder.path()).await;
-        let first = tokens.sign_in_anonymously().unwrap().refresh_token;
-        let second = families.refresh(&first).await.unwrap().refresh_token;
-        let gone = timeout(Duration::ZERO, families.refresh(&first)).await;
-        assert!(gone.is_err(), "it had time enough");
-        let used = tokens.refresh(&first).unwrap();
-        let revoked = async {
-            while !families.stored(&used).await.unwrap().unwrap().revoked {
-                tokio::task::yield_now().await;
+        // On a machine that is busy the database may have answered by the time that somebody would go away.
+        for _ in 0..100 {
+            let first = tokens.sign_in_anonymously().unwrap().refresh_token;
+            let second = families.refresh(&first).await.unwrap().refresh_token;
+            let went_away = timeout(Duration::ZERO, families.refresh(&first)).await;
+            let used = tokens.refresh(&first).unwrap();
+            let revoked = async {
+                while !families.stored(&used).await.unwrap().unwrap().revoked {
+                    tokio::task::yield_now().await;
+                }
+            };
+            timeout(Duration::from_secs(30), revoked).await.unwrap();
+            let second = families.refresh(&second).await;
+            assert!(matches!(second, Err(RefreshError::Revoked)));
+            if went_away.is_err() {
+                return;
             }
-        };
-        timeout(Duration::from_secs(30), revoked).await.unwrap();
-        let second = families.refresh(&second).await;
-        assert!(matches!(second, Err(RefreshError::Revoked)));
+        }
+        panic!("nobody went away in the middle");
     }
 }

@@ -107,21 +107,19 @@ impl ReserveAnswer {
     }
 }
 
-/// An absolute http or https URL with a host and without credentials. The parser would also take `http:host` and `http:\\host`,
-/// which a browser may take for a place of ours.
+/// An absolute http or https URL with a host and without credentials, empty ones included. The parser would also take `http:host` and
+/// `http:\\host`, which a browser may take for a place of ours.
 pub(super) fn is_web_address(text: &str) -> bool {
     let plain = text.len() <= URL_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic());
-    let is_absolute = text.split_once("://").is_some_and(|(scheme, host)| {
-        scheme.bytes().all(|byte| byte.is_ascii_alphabetic()) && !host.starts_with(['/', '\\'])
+    let is_absolute = text.split_once("://").is_some_and(|(scheme, rest)| {
+        let host = rest.split(['/', '\\', '?', '#']).next();
+        scheme.bytes().all(|byte| byte.is_ascii_alphabetic())
+            && host.is_some_and(|host| !host.is_empty() && !host.contains('@'))
     });
     plain
         && is_absolute
-        && Url::parse(text).is_ok_and(|url| {
-            matches!(url.scheme(), "http" | "https")
-                && url.has_host()
-                && url.username().is_empty()
-                && url.password().is_none()
-        })
+        && Url::parse(text)
+            .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
 impl TryFrom<PaymentAnswer> for PaymentRecord {

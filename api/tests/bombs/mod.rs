@@ -345,6 +345,22 @@ async fn who_stops_half_way_is_cut_off_and_costs_little() {
         ],
     );
     let large = [&large[..], &vec![b' '; 900_000]].concat();
+    let chunked = head(
+        "POST",
+        "/v1/seed",
+        &[
+            "content-type: application/json",
+            &target.admin,
+            "transfer-encoding: chunked",
+        ],
+    );
+    let chunked = [
+        &chunked[..],
+        &[&b"2710\r\n"[..], &[b' '; 10_000], b"\r\n"]
+            .concat()
+            .repeat(90),
+    ]
+    .concat();
     for (name, count, address, sent, statuses) in [
         (
             "heads that stop half-way",
@@ -372,6 +388,13 @@ async fn who_stops_half_way_is_cut_off_and_costs_little() {
             8,
             operators,
             &large,
+            &[408],
+        ),
+        (
+            "bodies of an admin in chunks that stop half-way",
+            8,
+            operators,
+            &chunked,
             &[408],
         ),
     ] {

@@ -61,10 +61,11 @@ impl Retry {
     }
 
     /// The answer will be the same.
-    pub fn is_in_vain(why: &'static str) -> Self {
+    pub fn is_in_vain(why: impl Into<Cow<'static, str>>) -> Self {
         Self {
             can_help: false,
-            ..Self::helps(why)
+            at: None,
+            why: why.into(),
         }
     }
 }

@@ -62,7 +62,7 @@ pub async fn claim(
     let asked = Asked {
         buyer: &buyer,
         sale: &sale,
-        products: Vec::new(),
+        lines: &[],
         campaign: Some(campaign),
     };
     let claimed_at = front.services.runtime.now();

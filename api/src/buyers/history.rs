@@ -5,6 +5,7 @@ use axum::extract::State;
 use engine::{Timestamp, WorkflowId};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
+use workflows::domain::ids::BuyerId;
 use workflows::ports::catalogue::PurchaseCursor;
 
 use super::pages::{self, Paging};
@@ -12,7 +13,7 @@ use super::shown::{Purchase, purchase_of};
 use crate::auth::Buyer;
 use crate::http::Query;
 use crate::problem::Problem;
-use crate::wiring::Shared;
+use crate::wiring::{Services, Shared};
 
 /// Purchases that are read at the same time.
 const AT_ONCE: usize = 8;
@@ -31,25 +32,42 @@ pub async fn list(
 ) -> Result<Json<List>, Problem> {
     let limit = paging.limit()?;
     let after = paging.cursor(parse)?;
-    let catalogue = &services.catalogue;
-    let rows = catalogue.purchases_of(&buyer, after, limit).await?;
+    let rows = services
+        .catalogue
+        .purchases_of(&buyer, after, limit)
+        .await?;
     let next_cursor = pages::next(&rows, limit, |row| text(*row));
-    let read = stream::iter(rows).map(|row| {
-        let (services, buyer) = (&services, &buyer);
-        async move {
-            let view = services.engine.view(row.workflow).await?;
-            // What was removed for its age is listed no more.
-            match view {
-                Some(view) => purchase_of(buyer, &view),
-                None => Ok(None),
-            }
+    Ok(Json(List {
+        purchases: read(&services, &buyer, rows).await?,
+        next_cursor,
+    }))
+}
+
+/// The buyer's newest purchases, at most `limit` (1 to 500).
+pub async fn newest(
+    services: &Services,
+    buyer: &BuyerId,
+    limit: u16,
+) -> Result<Vec<Purchase>, Problem> {
+    let rows = services.catalogue.purchases_of(buyer, None, limit).await?;
+    read(services, buyer, rows).await
+}
+
+async fn read(
+    services: &Services,
+    buyer: &BuyerId,
+    rows: Vec<PurchaseCursor>,
+) -> Result<Vec<Purchase>, Problem> {
+    let read = stream::iter(rows).map(|row| async move {
+        let view = services.engine.view(row.workflow).await?;
+        // What was removed for its age is listed no more.
+        match view {
+            Some(view) => purchase_of(buyer, &view),
+            None => Ok(None),
         }
     });
     let purchases: Vec<Option<Purchase>> = read.buffered(AT_ONCE).try_collect().await?;
-    Ok(Json(List {
-        purchases: purchases.into_iter().flatten().collect(),
-        next_cursor,
-    }))
+    Ok(purchases.into_iter().flatten().collect())
 }
 
 /// Opaque to those who hand it back.

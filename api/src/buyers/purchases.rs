@@ -70,11 +70,10 @@ pub async fn start(
 }
 
 fn asked<'a>(sale: &'a Sale, request: &'a PurchaseRequest) -> Asked<'a> {
-    let products = request.lines.iter().map(|line| line.product.clone());
     Asked {
         buyer: &request.buyer,
         sale,
-        products: products.collect(),
+        lines: &request.lines,
         campaign: request
             .campaign
             .as_ref()

@@ -2,13 +2,18 @@
 
 use engine::workflow::Refusal;
 use workflows::domain::coupon::Campaign;
-use workflows::domain::ids::{BuyerId, CampaignId, ProductId};
+use workflows::domain::ids::{BuyerId, CampaignId};
 use workflows::domain::sale::Sale;
 use workflows::ports::catalogue::CouponState;
 use workflows::ports::reservations::SaleCounts;
+use workflows::purchase::PricedLine;
 
 use super::front::Front;
+use super::history;
 use crate::problem::{Problem, Retry};
+
+/// Purchases of a buyer that are looked at, of any sale. Who has more is not told that it is for good when what was bought is older.
+const PURCHASES_LOOKED_AT: u16 = 50;
 
 /// What a refused buyer had asked for.
 pub struct Asked<'a> {
@@ -16,15 +21,15 @@ pub struct Asked<'a> {
     pub buyer: &'a BuyerId,
     /// In which sale.
     pub sale: &'a Sale,
-    /// The products.
-    pub products: Vec<ProductId>,
+    /// What; nothing by who only claims a coupon.
+    pub lines: &'a [PricedLine],
     /// The campaign whose coupon was to be had.
     pub campaign: Option<&'a Campaign>,
 }
 
 impl Asked<'_> {
     /// The refusal, with a word on trying again. Where many are refused it costs no query: at most a look at the gate, shared by all
-    /// of them. Only who has a coupon already is looked up.
+    /// of them. Only who has something already, a coupon or all the units of one buyer, is looked up.
     pub async fn refused(&self, refusal: Refusal, front: &Front) -> Problem {
         let retry = match refusal.code.as_str() {
             "sold-out" => {
@@ -32,6 +37,7 @@ impl Asked<'_> {
                 self.sold_out(counts.as_deref())
             }
             "coupon-already-used" => self.already_used(front).await,
+            "limit-reached" => self.limit_reached(front).await,
             code => self.retry(code),
         };
         Problem::from(refusal).with_retry(retry)
@@ -58,10 +64,37 @@ impl Asked<'_> {
         }
     }
 
+    /// The gate counts what purchases under way hold for the buyer, too. It is for good only with what was bought.
+    async fn limit_reached(&self, front: &Front) -> Retry {
+        let limit = u64::from(self.sale.per_buyer_limit);
+        let asked: u64 = self.lines.iter().map(|line| u64::from(line.quantity)).sum();
+        if asked > limit {
+            return Retry::is_in_vain(format!("Ask for at most {limit}, in all lines together."));
+        }
+        match history::newest(&front.services, self.buyer, PURCHASES_LOOKED_AT).await {
+            Ok(purchases) => {
+                let bought = purchases.iter().map(|one| one.units_of(&self.sale.sale));
+                let bought: u64 = bought.sum();
+                if bought + asked > limit {
+                    return Retry::is_in_vain(format!(
+                        "You have bought {bought} of the {limit} that one buyer may have."
+                    ));
+                }
+                Retry::helps(
+                    "Purchases of yours that are under way hold units: you can have others when those come to nothing.",
+                )
+            }
+            Err(problem) => {
+                tracing::warn!(?problem, "what a buyer has bought can't be told");
+                Retry::helps("Whether you have them for good can't be told at the moment.")
+            }
+        }
+    }
+
     fn sold_out(&self, counts: Option<&SaleCounts>) -> Retry {
         let stock = |product| counts.and_then(|counts| counts.products.get(product));
-        if self.products.iter().all(|product| {
-            stock(product).is_some_and(|stock| stock.available == 0 && stock.held == 0)
+        if self.lines.iter().all(|line| {
+            stock(&line.product).is_some_and(|stock| stock.available == 0 && stock.held == 0)
         }) {
             return Retry::is_in_vain("All units are sold.");
         }
@@ -76,9 +109,6 @@ impl Asked<'_> {
             "sale-not-open" => Retry::helps_at(self.sale.opens_at, "The sale opens then."),
             "sale-closed" => Retry::is_in_vain("The sale does not open again."),
             "sale-cancelled" => Retry::is_in_vain("The sale does not open any more."),
-            "limit-reached" => Retry::is_in_vain(
-                "You have as many units as one buyer may have, counting your purchases that are under way.",
-            ),
             "coupons-exhausted" => Retry::helps(
                 "A coupon that is only reserved can be had again when its purchase falls through; without a coupon there may be units.",
             ),

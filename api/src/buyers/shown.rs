@@ -64,6 +64,18 @@ struct Refunded {
     reason: String,
 }
 
+impl Purchase {
+    /// Units of this sale that the buyer has for good.
+    pub fn units_of(&self, sale: &SaleId) -> u64 {
+        let goods = if self.sale == *sale {
+            self.goods.len()
+        } else {
+            0
+        };
+        goods as u64
+    }
+}
+
 /// The purchase, if it is one and it is this buyer's: to everyone else it does not exist.
 pub fn purchase_of(buyer: &BuyerId, view: &View) -> Result<Option<Purchase>, Problem> {
     if !is_purchase(&view.head.definition.name) {

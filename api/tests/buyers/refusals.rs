@@ -42,14 +42,48 @@ async fn who_is_too_late_is_told_that_it_is_over() {
 }
 
 #[tokio::test]
-async fn who_has_enough_is_told_so() {
+async fn who_has_enough_is_told_so_and_whether_it_is_for_good() {
     let till = Till::embedded(10).await;
-    let (payer, _) = till.payer().await;
+    let (payer, page) = till.payer().await;
     let mut order = till.order();
     order["campaign"] = Value::Null;
     let more = till.shop.buy(&payer.token, "k2", &order).await;
     more.expect_problem(409, "limit-reached");
+    assert_eq!(more.body["retry"]["can_help"], true, "{more:?}");
+
+    till.authorise(&page, "").await;
+    assert_eq!(till.settled(&payer).await["stage"], "completed");
+    let more = till.shop.buy(&payer.token, "k3", &order).await;
+    more.expect_problem(409, "limit-reached");
     assert_eq!(more.body["retry"]["can_help"], false, "{more:?}");
+    assert!(more.text.contains("bought 1 of the 1"), "{more:?}");
+}
+
+#[tokio::test]
+async fn who_has_enough_only_until_a_purchase_comes_to_nothing_gets_others_then() {
+    let till = Till::embedded(10).await;
+    let (payer, _) = till.payer().await;
+    let mut order = till.shop.order("tok-1");
+    order["campaign"] = Value::Null;
+    let more = till.shop.buy(&payer.token, "k2", &order).await;
+    more.expect_problem(409, "limit-reached");
+    assert_eq!(more.body["retry"]["can_help"], true, "{more:?}");
+    till.cancel(&payer).await;
+    assert_eq!(till.settled(&payer).await["stage"], "cancelled");
+    let again = till.shop.buy(&payer.token, "k2", &order).await;
+    assert_eq!(again.status, 202, "{again:?}");
+}
+
+#[tokio::test]
+async fn who_asks_for_more_than_one_buyer_may_have_is_told_how_many() {
+    let till = Till::embedded(10).await;
+    let token = till.shop.token().await;
+    let mut order = till.order();
+    order["lines"][0]["quantity"] = json!(2);
+    let greedy = till.shop.buy(&token, "k", &order).await;
+    greedy.expect_problem(409, "limit-reached");
+    assert_eq!(greedy.body["retry"]["can_help"], false, "{greedy:?}");
+    assert!(greedy.text.contains("at most 1"), "{greedy:?}");
 }
 
 #[tokio::test]

@@ -133,16 +133,19 @@ pub(super) fn read_rule(rule: Option<&str>) -> Result<Faults, Refusal> {
         .map_err(|error| Refusal::bad("rule", &format!("can't be followed: {error}")))
 }
 
-/// An absolute http or https URL with a host and without credentials.
+/// An absolute http or https URL with a host and without credentials, empty ones included. The parser alone would also take
+/// `http:host` and `http:///host`, which others read otherwise.
 pub(super) fn is_web_address(text: &str) -> bool {
-    visible_ascii(text, URL_BYTES_MAX)
+    let is_absolute = text.split_once("://").is_some_and(|(scheme, rest)| {
+        let host = rest.split(['/', '?', '#']).next();
+        scheme.bytes().all(|byte| byte.is_ascii_alphabetic())
+            && host.is_some_and(|host| !host.is_empty() && !host.contains('@'))
+    });
+    is_absolute
+        && visible_ascii(text, URL_BYTES_MAX)
         && !text.contains(['"', '\\'])
-        && Url::parse(text).is_ok_and(|url| {
-            matches!(url.scheme(), "http" | "https")
-                && url.has_host()
-                && url.username().is_empty()
-                && url.password().is_none()
-        })
+        && Url::parse(text)
+            .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
 fn check_currency(currency: &str) -> Result<(), Refusal> {

@@ -3,6 +3,8 @@
 
 #[path = "../../../engine/tests/fuzz/mutate.rs"]
 mod mutate;
+#[path = "../../../workflows/tests/fuzz/web_address.rs"]
+mod web_address;
 
 use std::fs;
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 
 use mutate::{Target, Verdict};
+use web_address::is_web_address;
 
 /// 2026-01-01T00:00:00Z, in microseconds since 1970.
 const NOW: i64 = 1_767_225_600_000_000;
@@ -315,10 +318,13 @@ fn a_damaged_ledger_is_read_or_refused_and_never_changed_by_that() {
 #[test]
 fn the_address_for_webhooks_is_absolute_or_refused() {
     let words = [
-        "http:", "https:", "//", "\\", "@", "[::1]", "#", "?", ":99999", "\u{3002}",
+        "http:", "https:", "//", "//@", "\\", "@", "[::1]", "#", "?", ":99999", "\u{3002}",
     ];
     Target::new("webhook-url", &words).fuzz(|bytes| {
         let text = String::from_utf8_lossy(bytes);
-        Ok(WebhookTarget::new(text, ["a secret for tests, long enough"]).is_ok())
+        match WebhookTarget::new(text.clone(), ["a secret for tests, long enough"]) {
+            Ok(_) => is_web_address(&text).map(|()| true),
+            Err(_) => Ok(false),
+        }
     });
 }

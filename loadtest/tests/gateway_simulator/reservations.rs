@@ -199,7 +199,9 @@ async fn a_bad_reservation_is_a_400_that_names_the_field() {
             "return_url",
             json!(format!("http://shop/{}", "a".repeat(2_048))),
         ),
+        ("return_url", json!("http:shop/back")),
         ("webhook_url", json!("ftp://shop")),
+        ("webhook_url", json!("http://@shop/webhook")),
         ("rule", json!("explode")),
     ];
     for (field, value) in wrong {

@@ -17,6 +17,7 @@ use workflows::ports::payment_gateway::{
 
 use crate::mutate::{Target, Verdict};
 use crate::short;
+use crate::web_address::is_web_address;
 
 const ORDER: &str = "order-1";
 const KEY: &str = "order-1/payment";
@@ -160,23 +161,6 @@ async fn prepared(client: &HttpPaymentGateway) -> Result<bool, String> {
     match client.prepare(&request).await {
         Ok(prepared) => is_web_address(&prepared.redirect_url).map(|()| true),
         Err(error) => refused(&error),
-    }
-}
-
-/// A browser that is sent there goes there, and nowhere else.
-fn is_web_address(url: &str) -> Result<(), String> {
-    let lower = url.to_ascii_lowercase();
-    let rest = lower
-        .strip_prefix("http://")
-        .or_else(|| lower.strip_prefix("https://"));
-    let host = rest.map(|rest| rest.split(['/', '?', '#', '\\']).next().unwrap_or_default());
-    let is_good = url.len() <= 2_048
-        && url.bytes().all(|byte| byte.is_ascii_graphic())
-        && host.is_some_and(|host| !host.is_empty() && !host.contains('@'));
-    if is_good {
-        Ok(())
-    } else {
-        Err(format!("taken for an absolute URL: {url}"))
     }
 }
 

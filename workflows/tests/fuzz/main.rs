@@ -8,6 +8,7 @@ mod buyers;
 mod gateway;
 mod replies;
 mod seeds;
+mod web_address;
 mod webhooks;
 
 use engine::workflow::StepError;

@@ -6,6 +6,7 @@ mod partition;
 mod starts;
 
 mod commands;
+mod deliveries;
 pub(crate) mod timers;
 
 mod heartbeat;

@@ -17,6 +17,8 @@ use super::ledger::{BrokenBook, Register};
 const WAITING_MAX: usize = 16 * 1024;
 const BATCH_LINES_MAX: usize = 1_024;
 const LINE_BYTES_MAX: u64 = 8 * 1_024;
+/// What is wrong with a line may repeat the line.
+const REASON_CHARS_MAX: usize = 400;
 
 /// The ledger's file can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -139,7 +141,7 @@ fn replay<R: Register>(path: &Path, file: &File) -> Result<(R, u64), LedgerFileE
     let not_an_entry = |line, reason: String| LedgerFileError::NotAnEntry {
         path: path.to_owned(),
         line,
-        reason,
+        reason: reason.chars().take(REASON_CHARS_MAX).collect(),
     };
     let (mut book, mut end, mut text) = (R::default(), 0_u64, Vec::new());
     let mut reader = BufReader::new(file);

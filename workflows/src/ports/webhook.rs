@@ -302,7 +302,8 @@ fn check_ascii(field: &str, text: &str, bytes_max: usize) -> Result<(), BadEvent
     }
 }
 
-fn shortened(text: &str, chars_max: usize) -> String {
+/// What a gateway says, as it is kept: so many characters, none of them a control.
+pub(crate) fn shortened(text: &str, chars_max: usize) -> String {
     text.chars()
         .filter(|c| !c.is_control())
         .take(chars_max)

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::wire::Refusal;
 use crate::ports::payment_gateway::{GatewayError, LostAnswer};
+use crate::ports::webhook::shortened;
 
 /// The longest answer that is read, in bytes.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -130,13 +131,6 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         .parse()
         .ok()?;
     Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
-}
-
-pub(super) fn shortened(text: &str, chars_max: usize) -> String {
-    text.chars()
-        .filter(|c| !c.is_control())
-        .take(chars_max)
-        .collect()
 }
 
 fn lost(answer: LostAnswer) -> GatewayError {

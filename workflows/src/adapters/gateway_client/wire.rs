@@ -3,12 +3,13 @@
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
-use super::answer::{SENTENCE_CHARS_MAX, WORD_CHARS_MAX, shortened};
+use super::answer::{SENTENCE_CHARS_MAX, WORD_CHARS_MAX};
 use crate::domain::money::{Currency, Money};
 use crate::ports::payment_gateway::{
     Cancellation, Decline, GatewayError, LostAnswer, PaymentId, PaymentRecord, PaymentStatus,
     Prepared,
 };
+use crate::ports::webhook::shortened;
 
 const URL_BYTES_MAX: usize = 2_048;
 

@@ -81,3 +81,25 @@ impl<'de> Deserialize<'de> for Payload {
         Ok(Self(raw.get().into()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a step returned and what is read of it after a crash are the same: the workflow goes on with the latter.
+    #[track_caller]
+    fn comes_back(number: f64) {
+        let payload = Payload::of(&number).unwrap();
+        let read: f64 = payload.to().unwrap();
+        assert_eq!(read.to_bits(), number.to_bits(), "{payload:?}");
+    }
+
+    #[test]
+    fn a_fraction_comes_back_to_its_last_digit() {
+        comes_back(0.918_446_744_073_709_5);
+        proptest!(|(number in any::<f64>())| comes_back(number));
+        proptest!(|(number in 0.0..1.0_f64)| comes_back(number));
+    }
+}

@@ -16,15 +16,14 @@ fn check(bytes: &[u8]) -> Verdict {
         Err(error) if error.to_string().len() <= 2 * bytes.len() + 1_000 => return Ok(false),
         Err(error) => return short(&error).map(|()| false),
     };
-    // What is refused need not be the same to the last digit of a number that nobody takes.
-    let Ok(sales) = SaleSeed::check_all(std::slice::from_ref(&seed)) else {
-        return Ok(false);
-    };
     let text = serde_json::to_vec(&seed).map_err(|error| format!("not written: {error}"))?;
     match SaleSeed::from_json(&text) {
         Ok(again) if again == seed => {}
         _ => return Err("another seed when it is read again".to_owned()),
     }
+    let Ok(sales) = SaleSeed::check_all(std::slice::from_ref(&seed)) else {
+        return Ok(false);
+    };
     let sale = &sales[0];
     let units = |units: u32| u64::from(units) <= UNITS_MAX;
     let is_name = |name: &str| (1..=NAME_CHARS_MAX).contains(&name.chars().count());

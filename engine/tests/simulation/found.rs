@@ -1,4 +1,4 @@
-//! What the simulation has found, each as a scene of its own where one can be made, so that it stays found whatever becomes of the seeds.
+//! What the simulation has found, each as a scene of its own, so that it stays found whatever becomes of the seeds.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use engine::{Payload, Start, Started};
 
 use super::faults::Scenario;
 use super::oracle::{Records, check, check_effects};
-use super::play::{rests, run, stage};
+use super::play::{rests, stage};
 use super::sagas::Shape;
 use super::world::{Cut, Party, World};
 
@@ -72,13 +72,52 @@ fn a_repeat_that_ran_to_its_end_ahead_of_the_journal_in_another_partition_is_und
     stage(&world, scene).unwrap();
 }
 
-/// In this world a start is lost twice, and an attempt of its second life arrives when what the first one did has been undone. Which world
-/// that is changes with the engine: `make mutants` (`lost-start-forgotten-too-soon`) tells when it is this one no more. Then another one is
-/// found by simulating with that defect.
+/// A start whose steps are attempted while its node can't write, until the node has lost what it owned and serves again.
+async fn lost_start(world: &Arc<World>) -> Result<(), String> {
+    let database = (0, Party::Database);
+    world.cuts.lock().unwrap().insert(database, Cut::Refuses);
+    let answer = start(world, 0).await;
+    assert!(answer.is_err(), "{answer:?}");
+    world.simulation.sleep(world.lease() * 2).await;
+    world.cuts.lock().unwrap().clear();
+    for _ in 0..10_000 {
+        let serving = world
+            .serving(0)
+            .is_some_and(|(_, engine)| engine.is_serving());
+        if serving {
+            return Ok(());
+        }
+        world.simulation.sleep(Duration::from_millis(1)).await;
+    }
+    Err("the node does not serve again".to_owned())
+}
+
 #[test]
 fn what_a_lost_start_did_is_undone_also_when_an_attempt_of_its_second_life_arrives_late() {
-    let outcome = run(&Scenario::of(16_283), false);
-    assert_eq!(outcome.result, Ok(()));
+    let world = quiet(1);
+    let scene = async |world: Arc<World>| {
+        open_all(&world).await?;
+        lost_start(&world).await?;
+        *world.late.lock().unwrap() = Some(world.lease() * 5);
+        lost_start(&world).await?;
+        *world.late.lock().unwrap() = None;
+        world.simulation.sleep(world.lease() * 10).await;
+        rests(&world).await?;
+        let records = Records::read(&world)?;
+        check(&world, &records)?;
+        check_effects(&world, &records)?;
+        let outside = world.outside.lock().unwrap();
+        assert_eq!(outside.effects.len(), 4, "two done and two undone");
+        let came_late =
+            |words: &Vec<String>| words.last().is_some_and(|last| last.starts_with("Forward"));
+        assert!(
+            outside.history.values().any(came_late),
+            "{:#?}",
+            outside.history
+        );
+        Ok(())
+    };
+    stage(&world, scene).unwrap();
 }
 
 #[test]

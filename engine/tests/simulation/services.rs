@@ -213,8 +213,12 @@ impl ServiceStep {
             simulation.sleep(Duration::from_millis(300)).await;
             return Answer::Silence;
         }
-        if world.strikes(Fault::ServiceLate, &what, 60) {
-            self.arrives_after(attempt, wanted, world.millis("late request", 4_000));
+        let mut late = *world.late.lock().unwrap();
+        if late.is_none() && world.strikes(Fault::ServiceLate, &what, 60) {
+            late = Some(world.millis("late request", 4_000));
+        }
+        if let Some(after) = late {
+            self.arrives_after(attempt, wanted, after);
             simulation.sleep(Duration::from_millis(50)).await;
             return Answer::Silence;
         }

@@ -76,6 +76,8 @@ pub struct World {
     pub shapes: Vec<Shape>,
     pub processes: Mutex<Vec<Process>>,
     pub cuts: Mutex<BTreeMap<(usize, Party), Cut>>,
+    /// Every request to a service arrives so much later, and its sender hears nothing.
+    pub late: Mutex<Option<Duration>>,
     pub told: Mutex<Told>,
     pub counts: Mutex<Counts>,
     pub database_clock: Arc<SimulatedClock>,
@@ -105,6 +107,7 @@ impl World {
             shapes,
             processes: Mutex::new(processes),
             cuts: Mutex::default(),
+            late: Mutex::default(),
             told: Mutex::default(),
             counts: Mutex::default(),
             database_clock,

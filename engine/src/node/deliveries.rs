@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use super::Node;
 use super::partition::OpenPartition;
@@ -25,16 +25,10 @@ const COMMANDS_AT_ONCE: u32 = 200;
 
 impl Node {
     /// Hands the commands in a partition's inbox to their workflows, until the partition is closed.
-    pub(super) async fn deliver_commands(
-        self: Arc<Self>,
-        partition: Arc<OpenPartition>,
-        mut closed: watch::Receiver<bool>,
-    ) {
-        tokio::select! {
-            biased;
-            _ = closed.wait_for(|closed| *closed) => {}
-            () = self.deliver_for_ever(&partition) => {}
-        }
+    pub(super) async fn deliver_commands(self: Arc<Self>, partition: Arc<OpenPartition>) {
+        partition
+            .while_open(self.deliver_for_ever(&partition))
+            .await;
     }
 
     async fn deliver_for_ever(self: &Arc<Self>, partition: &Arc<OpenPartition>) {

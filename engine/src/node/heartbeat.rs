@@ -129,14 +129,10 @@ impl Node {
     /// Closes a partition once its lease has run out by this node's clock, whatever else the node is doing: from then on another
     /// may have it.
     pub(super) async fn watch_lease(self: Arc<Self>, partition: Arc<OpenPartition>) {
-        let mut closed = partition.closed.subscribe();
-        tokio::select! {
-            biased;
-            _ = closed.wait_for(|closed| *closed) => {}
-            () = self.lease_runs_out(&partition) => {
-                tracing::warn!(partition.id = %partition.lease.partition, "the lease has run out: everything in it stops");
-                self.close_partition(&partition.lease);
-            }
+        let ran_out = partition.while_open(self.lease_runs_out(&partition)).await;
+        if ran_out.is_some() {
+            tracing::warn!(partition.id = %partition.lease.partition, "the lease has run out: everything in it stops");
+            self.close_partition(&partition.lease);
         }
     }
 

@@ -50,6 +50,16 @@ impl OpenPartition {
         *self.closed.borrow()
     }
 
+    /// Does this until it ends or the partition is closed, whichever comes first; `None` when it was closed.
+    pub(super) async fn while_open<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut closed = self.closed.subscribe();
+        tokio::select! {
+            biased;
+            _ = closed.wait_for(|closed| *closed) => None,
+            done = work => Some(done),
+        }
+    }
+
     pub(super) fn is_recovered(&self) -> bool {
         self.recovered.load(Ordering::Acquire)
     }
@@ -175,12 +185,10 @@ impl Node {
             tracing::info!(partition.id = %id, epoch = epoch.0, workflows = count, "open workflows go on");
         }
         partition.recovered.store(true, Ordering::Release);
-        let closed = || partition.closed.subscribe();
         let node = || Arc::clone(self);
+        self.runtime.spawn(node().keep_time(Arc::clone(partition)));
         self.runtime
-            .spawn(node().keep_time(Arc::clone(partition), closed()));
-        self.runtime
-            .spawn(node().deliver_commands(Arc::clone(partition), closed()));
+            .spawn(node().deliver_commands(Arc::clone(partition)));
         Ok(())
     }
 

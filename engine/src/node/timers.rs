@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use super::Node;
 use super::partition::OpenPartition;
@@ -111,16 +111,8 @@ impl Timers {
 
 impl Node {
     /// Wakes the partition's workflows when their time comes, until the partition is closed.
-    pub(super) async fn keep_time(
-        self: Arc<Self>,
-        partition: Arc<OpenPartition>,
-        mut closed: watch::Receiver<bool>,
-    ) {
-        tokio::select! {
-            biased;
-            _ = closed.wait_for(|closed| *closed) => {}
-            () = self.wake_for_ever(&partition) => {}
-        }
+    pub(super) async fn keep_time(self: Arc<Self>, partition: Arc<OpenPartition>) {
+        partition.while_open(self.wake_for_ever(&partition)).await;
     }
 
     async fn wake_for_ever(self: &Arc<Self>, partition: &Arc<OpenPartition>) {

@@ -69,7 +69,9 @@ impl Asked<'_> {
         let limit = u64::from(self.sale.per_buyer_limit);
         let asked: u64 = self.lines.iter().map(|line| u64::from(line.quantity)).sum();
         if asked > limit {
-            return Retry::is_in_vain(format!("Ask for at most {limit}, in all lines together."));
+            return Retry::is_in_vain(format!(
+                "Ask for at most {limit} units, in all lines together."
+            ));
         }
         match history::newest(&front.services, self.buyer, PURCHASES_LOOKED_AT).await {
             Ok(purchases) => {
@@ -77,7 +79,7 @@ impl Asked<'_> {
                 let bought: u64 = bought.sum();
                 if bought + asked > limit {
                     return Retry::is_in_vain(format!(
-                        "You have bought {bought} of the {limit} that one buyer may have."
+                        "You have bought {bought} of the {limit} units that one buyer may have."
                     ));
                 }
                 Retry::helps(

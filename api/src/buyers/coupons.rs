@@ -16,6 +16,7 @@ use workflows::domain::coupon::{Campaign, Discount};
 use workflows::domain::ids::{BuyerId, CampaignId};
 use workflows::domain::sale::Sale;
 use workflows::ports::catalogue::{Coupon, CouponState};
+use workflows::purchase::why;
 
 use super::front::Front;
 use super::order::IdempotencyKey;
@@ -130,7 +131,7 @@ async fn settled(front: &Front, view: &View) -> Result<Result<(), Refusal>, Prob
     match view.state.as_deref().map(|state| &state.phase) {
         Some(Phase::Completed { .. }) => Ok(Ok(())),
         Some(Phase::Compensated { reason } | Phase::Abandoned { reason, .. }) => {
-            Ok(Err(reason.clone()))
+            Ok(Err(why(reason)))
         }
         // It ended, and was put away since.
         None if view.head.status == Status::Completed => Ok(Ok(())),

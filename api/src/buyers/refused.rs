@@ -6,7 +6,7 @@ use workflows::domain::ids::{BuyerId, CampaignId};
 use workflows::domain::sale::Sale;
 use workflows::ports::catalogue::CouponState;
 use workflows::ports::reservations::SaleCounts;
-use workflows::purchase::PricedLine;
+use workflows::purchase::{PricedLine, is_told};
 
 use super::front::Front;
 use super::history;
@@ -137,6 +137,7 @@ impl Asked<'_> {
                 Retry::is_in_vain("Coupons of this campaign are not valid any more.")
             }
             "released" => Retry::helps("Send it under a new Idempotency-Key."),
+            code if !is_told(code) => Retry::helps("Send it under a new Idempotency-Key."),
             _ => Retry::is_in_vain("The same is refused again."),
         }
     }

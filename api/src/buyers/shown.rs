@@ -5,7 +5,7 @@ use engine::View;
 use engine::payload::PayloadError;
 use engine::planted;
 use engine::store::Status;
-use engine::workflow::{Phase, WorkflowState};
+use engine::workflow::{Phase, Refusal, WorkflowState};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use workflows::domain::address::Address;
@@ -15,7 +15,7 @@ use workflows::domain::money::Money;
 use workflows::ports::payment_gateway::PaymentId;
 use workflows::purchase::{
     Fulfilment, GoodsIssue, PaymentPrepare, Prepared, PricedLine, PurchaseRequest, REDIRECT_NAME,
-    Refund, Stage, definition_name, is_purchase, stage,
+    Refund, Stage, definition_name, is_purchase, stage, why,
 };
 
 use crate::clock::rfc3339;
@@ -169,10 +169,10 @@ fn output<T: DeserializeOwned>(
 
 fn reason(state: &WorkflowState) -> Option<Reason> {
     match &state.phase {
-        Phase::Compensating { reason } | Phase::Compensated { reason } => Some(Reason {
-            code: reason.code.clone(),
-            message: reason.message.clone(),
-        }),
+        Phase::Compensating { reason } | Phase::Compensated { reason } => {
+            let Refusal { code, message, .. } = why(reason);
+            Some(Reason { code, message })
+        }
         // What went wrong inside is the operator's business, not the buyer's.
         Phase::Parked { error, .. } => Some(Reason {
             code: error.class.clone(),

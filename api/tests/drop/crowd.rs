@@ -86,6 +86,12 @@ pub async fn adds_up(shop: &Shop, report: &Report, units: u32) -> u64 {
     let again = driver::check_acknowledged(&shop.buyers, &report.acknowledged, PATIENCE)
         .await
         .expect("the driver starts");
+    let is_lost = |id: &str| again.violations.iter().any(|it| it.contains(id));
+    for lost in report.acknowledged.iter().filter(|it| is_lost(&it.id)) {
+        println!("{:#}", shop.look(&format!("workflows/{}", lost.id)).await);
+        let records = format!("workflows/{}/events", lost.id);
+        println!("{:#}", shop.look(&records).await);
+    }
     assert_eq!(again.violations, Vec::<String>::new());
     let left = shop.stock_left().await;
     let sold = u64::from(units) - left;

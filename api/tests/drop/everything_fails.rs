@@ -20,8 +20,10 @@ const BUYERS: usize = 2_600;
 const UNITS_A_HUNDRED_BUYERS: usize = 60;
 /// What becomes of a start that is lost with its node, or with its lease on a machine that is busy: it is undone, and a buyer who takes
 /// a new key meanwhile may meet what is not given back yet. Nobody pays for it, and whoever was acknowledged is told.
-const LOST: [&str; 5] = [
+/// A start that meets a gate which is away, and had a coupon already, says so.
+const LOST: [&str; 6] = [
     "start_lost",
+    "gate_unavailable",
     "released",
     "coupon_already_used",
     "limit_reached",

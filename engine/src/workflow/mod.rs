@@ -14,4 +14,4 @@ pub use event::{
 };
 pub use plan::{Plan, PlannedAttempt, follow, plan, turned_back_because};
 pub use state::{Phase, Progress, StepState, Undo, WorkflowState};
-pub use transition::{IllegalTransition, PAUSED, SIGNALS_MAX, START_LOST};
+pub use transition::{IllegalTransition, PAUSED, SIGNALS_MAX, START_LOST, TURNED_BACK};

@@ -44,7 +44,7 @@ pub use payment_prepare::PaymentPrepare;
 pub use quote::{LINES_MAX, Order, OrderLine, QUANTITY_MAX, QuoteError, quote};
 pub use refund::Refund;
 pub use request::{PaymentMeans, PricedLine, PurchaseRequest};
-pub use stage::{Stage, stage};
+pub use stage::{Stage, is_told, stage, why};
 pub use stock_reserve::{Hold, StockReserve};
 
 pub use crate::ports::payment_gateway::Prepared;

@@ -2,7 +2,7 @@
 
 use engine::Payload;
 use engine::definition::Awaited;
-use engine::workflow::{Phase, Refusal, START_LOST, StepState, WorkflowState};
+use engine::workflow::{Phase, Refusal, START_LOST, StepState, TURNED_BACK, WorkflowState};
 
 use super::authorisation::charge_with;
 use super::{
@@ -114,7 +114,7 @@ pub fn stage(state: &WorkflowState) -> Stage {
     match &state.phase {
         Phase::Running => on_its_way(state),
         Phase::Compensating { reason } => Stage::Undoing {
-            because: reason.clone(),
+            because: why(reason),
         },
         Phase::Parked { .. } => Stage::Attention,
         Phase::Completed { .. } => completed(state),
@@ -167,16 +167,56 @@ fn ended(reason: &Refusal) -> Stage {
     match reason.code.as_str() {
         HoldExtend::EXPIRED => Stage::Expired,
         HoldExtend::CANCELLED => Stage::Cancelled,
-        START_LOST => Stage::Refused {
-            because: Refusal::new(
-                START_LOST,
-                "Your purchase was interrupted before it was accepted, and everything was given back. You were not charged; please buy again.",
-            ),
-        },
         _ => Stage::Refused {
-            because: reason.clone(),
+            because: why(reason),
         },
     }
+}
+
+/// What steps say no with: their sentences are for the buyer.
+const TOLD: [&str; 20] = [
+    "coupons-exhausted",
+    "coupon-already-used",
+    "no-coupon",
+    "coupon-not-valid-yet",
+    "coupon-expired",
+    "unknown-campaign",
+    "claims-not-open",
+    "sale-not-open",
+    "sale-closed",
+    "sale-cancelled",
+    "sold-out",
+    "limit-reached",
+    "unknown-product",
+    "released",
+    "hold-lost",
+    HoldExtend::EXPIRED,
+    HoldExtend::CANCELLED,
+    "payment-declined",
+    "payment-rejected",
+    "payment-not-authorised",
+];
+
+/// Whether the sentence that comes with this reason is for the buyer. What the shop could not reach, and what an operator noted, is not.
+#[must_use]
+pub fn is_told(code: &str) -> bool {
+    TOLD.contains(&code)
+}
+
+/// Why something came to nothing before it was paid, as its buyer is told.
+#[must_use]
+pub fn why(reason: &Refusal) -> Refusal {
+    let sentence = match reason.code.as_str() {
+        code if is_told(code) => return reason.clone(),
+        START_LOST => {
+            "Your purchase was interrupted before it was accepted. You were not charged; please buy again."
+        }
+        TURNED_BACK => "The shop called it off. You were not charged.",
+        _ => {
+            "Something that the shop needs did not answer, and nothing came of it. You were not charged; please try again."
+        }
+    };
+    Refusal::new(&reason.code, sentence)
 }
 
 fn no_goods(reason: &str) -> &'static str {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use engine::definition::Definition;
-use engine::workflow::{By, Event, Record, Refusal, Signal, StepError, WorkflowState, follow};
+use engine::workflow::{
+    AfterFailure, By, Event, Failure, Record, Refusal, Signal, StepError, WorkflowState, follow,
+};
 use engine::{Payload, Timestamp};
 use serde::Serialize;
 use workflows::ports::payment_gateway::PaymentToken;
@@ -279,6 +281,42 @@ fn what_is_refused_says_why() {
     let story = stored().refused("payment", "payment-declined", no);
     let undoing = format!("{no} What was held for you is being given back.");
     story.is("undoing", &undoing).undone().is("refused", no);
+}
+
+#[test]
+fn what_went_wrong_inside_is_told_without_its_insides() {
+    let [stored, _] = definitions();
+    let asked = request("ann", &[("mug", 1)], None);
+    let begun = Story::begins(stored, &asked).done("coupon-claim", &no_claim());
+    let sentence = "Something that the shop needs did not answer, and nothing came of it. You were not charged; please try again.";
+    let undoing = format!("{sentence} What was held for you is being given back.");
+    for class in [
+        "gate-unavailable",
+        "gate-unanswered",
+        "port-unavailable",
+        "attempt-timeout",
+        "panic",
+    ] {
+        let turned_back = begun.then(Event::AttemptFailed {
+            step: "stock-reserve".to_owned(),
+            attempt: 1,
+            failure: Failure::NoEffect,
+            error: StepError::new(class, "10.0.0.7:6379: connection refused (os error 111)"),
+            then: AfterFailure::TurnBack,
+        });
+        let undone = turned_back
+            .is("undoing", &undoing)
+            .then(Event::CompensationDone {
+                step: "coupon-claim".to_owned(),
+                attempt: 1,
+            });
+        undone.is("refused", sentence);
+    }
+    let called_off = begun.then(Event::CompensationRequested { by: by() });
+    called_off.is(
+        "undoing",
+        "The shop called it off. You were not charged. What was held for you is being given back.",
+    );
 }
 
 #[test]

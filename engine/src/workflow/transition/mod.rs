@@ -20,6 +20,8 @@ pub const PAUSED: &str = "paused-by-operator";
 
 /// The reason of a workflow that the engine itself turned back: its node lost the partition while it was being started.
 pub const START_LOST: &str = "start-lost";
+/// The reason of a workflow that an operator turned back.
+pub const TURNED_BACK: &str = "compensated-by-operator";
 
 /// A record that does not fit the state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

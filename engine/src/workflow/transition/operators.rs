@@ -1,6 +1,6 @@
 //! What operators do to a workflow.
 
-use super::{IllegalTransition, PAUSED, START_LOST, illegal};
+use super::{IllegalTransition, PAUSED, START_LOST, TURNED_BACK, illegal};
 use crate::definition::StepIndex;
 use crate::payload::Payload;
 use crate::planted;
@@ -24,7 +24,7 @@ impl WorkflowState {
         let reason = if by.actor == By::ENGINE {
             Refusal::new(START_LOST, &by.reason)
         } else {
-            Refusal::new("compensated-by-operator", by.to_string())
+            Refusal::new(TURNED_BACK, by.to_string())
         };
         self.go_back(reason);
         Ok(())

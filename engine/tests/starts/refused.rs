@@ -2,6 +2,7 @@
 //! undo, and only there.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine::definition::{
     Action, Attempt, Compensable, Definition, Durability, Outcome, Policy, Saga, StepIndex,
@@ -98,6 +99,48 @@ impl Action for Knowing {
             ..Refusal::new("known", "the key was used")
         })
     }
+}
+
+/// Says no after a while, and that there is no earlier one.
+struct Refuses(&'static str, Duration);
+
+impl Action for Refuses {
+    type Input = u32;
+    type Output = u32;
+
+    fn name(&self) -> &str {
+        self.0
+    }
+
+    fn policy(&self) -> Policy {
+        replayable()
+    }
+
+    async fn act(&self, _: &Attempt, _: u32) -> Outcome<u32> {
+        tokio::time::sleep(self.1).await;
+        Outcome::Refused(Refusal {
+            earlier: Earlier::RuledOut,
+            ..Refusal::new("sold-out", "nobody ever had anything under this key")
+        })
+    }
+}
+
+impl Compensable for Refuses {
+    async fn compensate(&self, _: &Attempt, _: u32, _: Option<u32>) -> Outcome<()> {
+        Outcome::done(())
+    }
+}
+
+/// Two steps side by side that both say no, one soon and one late.
+fn refused_twice(world: &World) -> Arc<Definition> {
+    let mut saga = Saga::<u32>::new("telling", 1);
+    let input = saga.input();
+    let soon = saga.compensable(Refuses("soon", Duration::from_millis(100)), &input);
+    let late = saga.compensable(Refuses("late", Duration::from_millis(500)), &input);
+    let last = saga.without_compensation(step(world, "last"), &input, "it is a test");
+    saga.order(&soon, &last);
+    saga.order(&late, &last);
+    Arc::new(saga.finish(&last).unwrap())
 }
 
 fn replayable() -> Policy {
@@ -219,6 +262,32 @@ async fn a_start_is_undone_unasked_when_the_refusal_rules_out_an_earlier_one() {
     assert_eq!(place.asked(), before);
     assert_eq!(world.log(), ["hold", "undo hold"]);
     assert_eq!(place.harness.store.workflows(), 0);
+}
+
+/// What refused it knows nothing of it, and rules it out when it is sent again: so it must not be in the journal.
+#[tokio::test(start_paused = true)]
+async fn a_start_that_is_refused_while_the_engine_is_paused_leaves_nothing() {
+    for after in [0, 50, 200] {
+        let mut place = Place::new(&[]);
+        place.harness.definition = refused_twice(&place.harness.world);
+        let engine = place.open().await;
+        let pause = async {
+            let runtime = &place.harness.runtime;
+            runtime.sleep(Duration::from_millis(after)).await;
+            engine
+                .pause(runtime.now().after(Duration::from_secs(5)))
+                .await
+        };
+        let (started, paused) = tokio::join!(place.start(&engine, WITHOUT_EFFECT), pause);
+        assert!(paused, "after {after} ms");
+        engine.resume();
+        let gone = matches!(
+            started,
+            Err(StartError::Refused(_) | StartError::Unavailable(_))
+        );
+        assert!(gone, "after {after} ms: {started:?}");
+        assert_eq!(place.harness.store.workflows(), 0, "after {after} ms");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use crate::planted;
 use crate::runtime::Timestamp;
 use crate::workflow::plan::inputs;
 use crate::workflow::{
-    AfterFailure, Direction, Event, Failure, PlannedAttempt, StepError, StepState,
+    AfterFailure, Direction, Event, Failure, PlannedAttempt, Progress, StepError, StepState,
 };
 
 /// What became of the attempts that are due.
@@ -31,7 +31,7 @@ impl Driver {
         // Busy first, then the look: who pauses sees either that we are busy or that we saw the pause.
         self.set_busy(true);
         if *self.context.paused.borrow_and_update() {
-            return Made::All { blocked: true };
+            return self.pauses();
         }
         let now = self.context.runtime.now();
         let mut blocked = false;
@@ -51,6 +51,26 @@ impl Driver {
             }
         }
         Made::All { blocked }
+    }
+
+    /// What is durable waits for the end of the pause, and what is to be undone becomes so. A start of which nothing is durable goes on
+    /// with what is under way, and is gone when it is refused; one that has not begun is not owed patience. Were it durable, whoever
+    /// refuses it would know nothing of it, and rule it out when it is sent again.
+    fn pauses(&mut self) -> Made {
+        let is_volatile = self.is_volatile();
+        let unbegun = self.unbegun();
+        let is_untouched = |(index, progress): (usize, &Progress)| {
+            progress.action == StepState::Untouched || unbegun.contains(&StepIndex(index))
+        };
+        let mut steps = self.state.steps.iter().enumerate();
+        if is_volatile && !unbegun.is_empty() && steps.all(is_untouched) {
+            let error = StepError::new("paused", "nothing begins at the moment");
+            self.turn_back(unbegun, &error);
+            return Made::TurnedBack;
+        }
+        Made::All {
+            blocked: !is_volatile,
+        }
     }
 
     /// Whether the step's port has room for it now. If not it waits; a start of which nothing is durable is not owed patience.
@@ -131,6 +151,12 @@ impl Driver {
             "port-unavailable",
             format!("`{port}` does not answer at the moment"),
         );
+        self.turn_back(unbegun, &error);
+        true
+    }
+
+    /// Turns a start back of which nothing is durable: these first attempts are not made.
+    fn turn_back(&mut self, unbegun: Vec<StepIndex>, error: &StepError) {
         self.unavailable.get_or_insert(error.clone());
         self.acting.extend(unbegun.iter().copied());
         for step in unbegun {
@@ -144,7 +170,6 @@ impl Driver {
             };
             self.record(event, Vec::new());
         }
-        true
     }
 
     /// The steps whose first attempt is due and was not begun, in this life or another one.

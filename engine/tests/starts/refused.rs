@@ -52,29 +52,6 @@ impl Compensable for Telling {
     }
 }
 
-/// Says no, and that there is no earlier one.
-struct AllKnowing;
-
-impl Action for AllKnowing {
-    type Input = u32;
-    type Output = u32;
-
-    fn name(&self) -> &'static str {
-        "last"
-    }
-
-    fn policy(&self) -> Policy {
-        replayable()
-    }
-
-    async fn act(&self, _: &Attempt, _: u32) -> Outcome<u32> {
-        Outcome::Refused(Refusal {
-            earlier: Earlier::RuledOut,
-            ..Refusal::new("sold-out", "nobody ever had anything under this key")
-        })
-    }
-}
-
 /// Says no to a repeat, and that this may be about the first.
 struct Knowing(World);
 
@@ -101,7 +78,7 @@ impl Action for Knowing {
     }
 }
 
-/// Says no after a while, and that there is no earlier one.
+/// The step of this name says no after so long, and that there is no earlier one.
 struct Refuses(&'static str, Duration);
 
 impl Action for Refuses {
@@ -254,7 +231,7 @@ async fn a_refused_start_with_nothing_to_undo_asks_the_store_nothing() {
 async fn a_start_is_undone_unasked_when_the_refusal_rules_out_an_earlier_one() {
     let mut place = Place::new(&[]);
     let world = place.harness.world.clone();
-    place.harness.definition = saga(&world, &["hold"], AllKnowing);
+    place.harness.definition = saga(&world, &["hold"], Refuses("last", Duration::ZERO));
     let engine = place.open().await;
     let before = place.asked();
     let refused = place.start(&engine, WITH_EFFECT).await;

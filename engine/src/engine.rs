@@ -37,6 +37,10 @@ pub struct Settings {
     pub in_flight_max: usize,
     /// Entries in a batch at most.
     pub batch_entries_max: usize,
+    /// Committed batches that wait in memory to be published, for each partition; what comes beyond that is read from the table.
+    pub unpublished_batches_max: usize,
+    /// From so many events on, nothing more is added to what is handed to the bus at once.
+    pub publish_events_max: u32,
     /// A start that is not durable after this long is [`StartError::Undecided`].
     pub start_timeout: Duration,
     /// A workflow that has nothing to do for longer than this leaves memory.
@@ -58,6 +62,8 @@ impl Default for Settings {
             lease: Duration::from_secs(10),
             in_flight_max: 4096,
             batch_entries_max: 512,
+            unpublished_batches_max: 64,
+            publish_events_max: 2_000,
             start_timeout: Duration::from_secs(5),
             rest_after: Duration::from_secs(1),
             audit_every: Duration::from_secs(30),

@@ -2,7 +2,8 @@
 //! thread, from one seed. Faults for a while, then none; what must never happen is looked for, and what must happen in the end.
 //!
 //! `HOLDFAST_SIMULATION_SEED=n` replays one seed, with its trace; `HOLDFAST_SIMULATION_SEEDS=n` runs so many (`make simulate`:
-//! 100,000), from `HOLDFAST_SIMULATION_FIRST`, on `HOLDFAST_SIMULATION_THREADS` threads, each with a world of its own.
+//! 100,000), from `HOLDFAST_SIMULATION_FIRST`, on `HOLDFAST_SIMULATION_THREADS` threads (as many as there are cores), each with a
+//! world of its own.
 
 #[expect(dead_code, reason = "each test file uses a part of this")]
 #[path = "support/dice.rs"]
@@ -62,6 +63,10 @@ fn from_environment(name: &str) -> Option<u64> {
     Some(number.unwrap_or_else(|_| panic!("{name}={text} is not a number")))
 }
 
+fn cores() -> u64 {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64)
+}
+
 /// Replays a seed, tells what happened, and if it fails also what happens in the smallest run that fails.
 fn tell(scenario: &Scenario) {
     let outcome = run(scenario, true);
@@ -100,7 +105,7 @@ fn any_seed_keeps_every_promise_and_comes_to_rest_when_the_faults_heal() {
     }
     let count = from_environment("HOLDFAST_SIMULATION_SEEDS").unwrap_or(SEEDS);
     let first = from_environment("HOLDFAST_SIMULATION_FIRST").unwrap_or(1);
-    let threads = from_environment("HOLDFAST_SIMULATION_THREADS").unwrap_or(1);
+    let threads = from_environment("HOLDFAST_SIMULATION_THREADS").unwrap_or_else(cores);
     println!(
         "seeds {first} to {} on {threads} threads",
         first + count - 1

@@ -12,7 +12,7 @@ use crate::executor::{Driver, DriverContext, Ends, NotRevived, Origin, Resident,
 use crate::ids::{Ident, WorkflowId};
 use crate::inbox::Handed;
 use crate::journal::{Committed, JournalHandle, Writer};
-use crate::outbox::relay::{BATCHES_IN_MEMORY_MAX, Relay};
+use crate::outbox::relay::Relay;
 use crate::planted;
 use crate::runtime::Timestamp;
 use crate::store::{Head, Lease, Status, StoreError, StoredEvent};
@@ -113,7 +113,7 @@ impl Node {
             published_seq: AtomicU64::new(position.published_seq),
         });
         let (entries, entries_out) = mpsc::channel(self.settings.in_flight_max.max(1));
-        let (batches, batches_out) = mpsc::channel(BATCHES_IN_MEMORY_MAX);
+        let (batches, batches_out) = mpsc::channel(self.settings.unpublished_batches_max.max(1));
         let (writer_end, writer_ended) = watch::channel(false);
         let partition = Arc::new(OpenPartition {
             lease: lease.clone(),
@@ -165,6 +165,7 @@ impl Node {
             store: Arc::clone(&self.store),
             bus: Arc::clone(&self.bus),
             batches,
+            events_max: self.settings.publish_events_max.max(1),
             committed: Arc::clone(&partition.committed),
             closed: partition.closed.subscribe(),
             metrics: Arc::clone(&self.metrics),

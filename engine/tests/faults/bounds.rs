@@ -10,7 +10,7 @@ use engine::{StartError, Started};
 use futures_util::future::join_all;
 
 use crate::support::effects::Ahead;
-use crate::support::site::Site;
+use crate::support::site::{Life, Site};
 use crate::support::{Harness, Script, Scripted, status};
 use crate::{QUIET, on_paused_time, quiet, settled, started, until};
 
@@ -36,6 +36,27 @@ fn a_node_that_is_full_refuses_starts_and_takes_them_again() {
     });
 }
 
+/// Starts so many at once, under keys that begin with this.
+async fn all_started(site: &Site, life: &Life, prefix: &str, count: u32) {
+    let keys: Vec<String> = (0..count).map(|key| format!("{prefix}{key}")).collect();
+    join_all(keys.iter().map(|key| started(site, life, key))).await;
+}
+
+/// The bus is back, and everything is published. While the relay catches up more is started, so many at once: that does not follow
+/// what it remembers.
+async fn caught_up(site: &Site, life: &Life, at_once: u32) {
+    site.bus.set_fails(0);
+    let mut more = 0;
+    while life.engine.counters().unpublished > 0 && more < 1_000 {
+        all_started(site, life, &format!("more{more}-"), at_once).await;
+        more += at_once;
+    }
+    until("everything is published", || {
+        life.engine.counters().unpublished == 0
+    })
+    .await;
+}
+
 #[test]
 fn a_relay_that_is_far_behind_publishes_everything_in_order_when_the_bus_is_back() {
     quiet(Ahead::Nothing, async |site| {
@@ -55,18 +76,25 @@ fn a_relay_that_is_far_behind_publishes_everything_in_order_when_the_bus_is_back
             counters.unpublished,
             (site.store.memory.events().len() - site.bus.acknowledged()) as u64
         );
-        site.bus.set_fails(0);
-        // What comes in while it catches up does not follow what it remembers.
-        let mut more = 0;
-        while life.engine.counters().unpublished > 0 && more < 1_000 {
-            let keys: Vec<String> = (0..10).map(|key| format!("more{}", more + key)).collect();
-            more += 10;
-            join_all(keys.iter().map(|key| started(site, &life, key))).await;
+        caught_up(site, &life, 10).await;
+        life
+    });
+}
+
+#[test]
+fn a_relay_leaves_out_nothing_between_what_it_remembers_and_what_comes_while_it_catches_up() {
+    quiet(Ahead::Nothing, async |site| {
+        let life = site.open("test").await;
+        site.bus.set_fails(1_000);
+        // Batches that are so large that what is remembered of them is not published at once.
+        for round in 0..40 {
+            all_started(site, &life, &format!("{round}-"), 60).await;
         }
-        until("everything is published", || {
-            life.engine.counters().unpublished == 0
+        until("more batches than the relay remembers", || {
+            life.engine.counters().commits > 100
         })
         .await;
+        caught_up(site, &life, 1).await;
         life
     });
 }

@@ -294,6 +294,8 @@ impl World {
             partitions: u16::try_from(1 + seed % 2).unwrap_or(1),
             lease: self.lease(),
             batch_entries_max: [1, 3, 512][usize::try_from(seed / 7 % 3).unwrap_or(0)],
+            unpublished_batches_max: [1, 4, 64][usize::try_from(seed / 11 % 3).unwrap_or(0)],
+            publish_events_max: [1, 3, 2_000][usize::try_from(seed / 13 % 3).unwrap_or(0)],
             start_timeout: Duration::from_secs(3),
             in_flight_max: [2, 64][usize::from(!(seed / 31).is_multiple_of(5))],
             audit_every: Duration::from_secs(10),

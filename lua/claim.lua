@@ -4,12 +4,12 @@
 -- ARGV: operation, remember, epoch, ahead|purchase, buyer, campaign.
 -- Answers: {held, from} | {used, from} (a repeat after the purchase); `from` is the operation that had claimed ahead what
 --          this one took over, or ''
---        | {refused, reason, look_up, detail}: coupons-exhausted, coupon-already-used (the buyer has this campaign's
+--        | {refused, reason, earlier, detail}: coupons-exhausted, coupon-already-used (the buyer has this campaign's
 --          coupon by another operation), no-coupon, claims-not-open <claims_from_ms or ''>, not-valid-yet <valid_from_ms>,
 --          expired <valid_until_ms>, sale-cancelled, sale-not-open <opens_at_ms>, sale-closed <closes_at_ms>,
 --          unknown-campaign, released.
 --
--- `remember` and `look_up` as in reserve.lua.
+-- `remember` and `earlier` as in reserve.lua.
 
 local operation, remember, epoch, purpose, buyer, campaign = unpack(ARGV)
 
@@ -23,9 +23,8 @@ end
 
 local claim = campaign .. ':' .. buyer
 
-local function refused(reason, detail)
-  local holds = redis.call('HGET', CLAIMS, claim) or redis.call('HGET', BUYERS, buyer)
-  return { 'refused', reason, (holds or is_known(operation)) and '1' or '0', detail }
+local function has_something()
+  return redis.call('HGET', CLAIMS, claim) or redis.call('HGET', BUYERS, buyer)
 end
 
 local outcome = outcome_of(operation)
@@ -35,7 +34,7 @@ if outcome then
   end
   local reason, detail = stored_refusal(outcome.state)
   if reason then
-    return refused(reason, detail)
+    return refused(operation, has_something(), reason, detail)
   end
   raise_epoch(operation, outcome, epoch)
   return { outcome.state == 'used' and 'used' or 'held', outcome.from }
@@ -113,10 +112,7 @@ if not reason then
   reason, detail = none_left()
 end
 if reason then
-  if remember == '1' then
-    store_end(operation, made, 'refused:' .. reason .. ':' .. detail)
-  end
-  return refused(reason, detail)
+  return refuse(operation, made, remember, has_something(), reason, detail)
 end
 
 if ahead then
@@ -126,5 +122,5 @@ else
   redis.call('HINCRBY', CAMPAIGNS, campaign .. ':issued', 1)
 end
 redis.call('HSET', CLAIMS, claim, operation)
-store(operation, made, purpose == 'ahead' and 'issued' or 'held')
+store_taken(operation, made, purpose == 'ahead' and 'issued' or 'held')
 return { 'held', made.from or '' }

@@ -10,9 +10,9 @@
 --   campaigns   <campaign>:size, :issued, :in_purchase, and where there is such an instant :valid_from_ms,
 --               :valid_until_ms, :claims_from_ms
 --   claims      <campaign>:<buyer> -> the operation that has the coupon
---   starts      <start> -> 1: workflows of which an operation was given back, or refused for good, or that were there when a rebuild
---               looked. They are durable, or were about to be, and a repeat of the start that comes to another node has operations of
---               other names
+--   starts      <start> -> "<known> <operation> ...": known is 1 when an operation of it was given back or refused for good, or when it
+--               was there as a rebuild looked: it is durable, or was about to be; 0 otherwise. Then its operations that have
+--               something. A repeat of the start that comes to another node has operations of other names
 --
 -- Rules that every script keeps:
 --   * the generation first, then the stored outcome of the operation, then everything else;
@@ -109,18 +109,58 @@ local function start_of(operation)
   return string.match(operation, '^%x%x%x%x%x%x%x%x%-(%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-%x%x%x%x%x%x%x%x%x%x%x%x)/')
 end
 
+-- What is known of the start of an operation: whether it is, or was about to be, durable ('1' or '0'), and those of its
+-- operations that have something, but this one.
+local function known_of(start, operation)
+  local known, others = '0', {}
+  local stored = start and redis.call('HGET', STARTS, start) or ''
+  for word in string.gmatch(stored, '%S+') do
+    if #word == 1 then
+      known = word
+    elseif word ~= operation then
+      others[#others + 1] = word
+    end
+  end
+  return known, others
+end
+
+local function store_start(start, known, having)
+  redis.call('HSET', STARTS, start, table.concat({ known, unpack(having) }, ' '))
+end
+
+-- Stores what an operation has, which it had not before.
+local function store_taken(operation, outcome, state)
+  store(operation, outcome, state)
+  local start = start_of(operation)
+  if start then
+    local known, having = known_of(start, operation)
+    having[#having + 1] = operation
+    store_start(start, known, having)
+  end
+end
+
 -- Stores how an operation ended that has nothing any more, and that its start is known.
 local function store_end(operation, outcome, state)
   store(operation, outcome, state)
   local start = start_of(operation)
   if start then
-    redis.call('HSET', STARTS, start, 1)
+    local _, others = known_of(start, operation)
+    store_start(start, '1', others)
   end
 end
 
-local function is_known(operation)
+-- Nothing of an operation is known any more, nor of its start by it.
+local function forget(operation)
+  redis.call('HDEL', OPERATIONS, operation)
   local start = start_of(operation)
-  return start and redis.call('HGET', STARTS, start)
+  if start then
+    local known, others = known_of(start, operation)
+    if known == '0' and #others == 0 then
+      redis.call('HDEL', STARTS, start)
+    else
+      store_start(start, known, others)
+    end
+  end
 end
 
 -- A release came first: whatever of this kind comes later is refused.
@@ -161,10 +201,55 @@ local function raise_epoch(operation, outcome, epoch)
   end
 end
 
+-- Whether an operation is not there any more, or not under the epoch that somebody saw it under: another node has it.
+local function has_moved_on(outcome, only_under)
+  return only_under ~= '' and (not outcome or outcome.epoch ~= only_under)
+end
+
 -- What a repeat is told when its operation holds nothing: a reason and its detail.
 local function stored_refusal(state)
   if state == 'released' then
     return 'released', ''
   end
   return string.match(state, '^refused:([^:]*):(.*)$')
+end
+
+local function workflow_of(operation)
+  return string.match(operation, '^[^/]*')
+end
+
+-- What has something that the database need not know of yet.
+local UNDECIDED = { held = true, paying = true, issued = true, taken = true }
+
+local function is_undecided(outcome)
+  return UNDECIDED[outcome.state] and outcome.epoch ~= '-'
+end
+
+-- What is known of the start of an operation that is refused: 2 while another copy of it, born elsewhere, has something
+-- and may be becoming durable; 1 when the start is known, or the buyer has something: the purchase may be one that is
+-- there; 0 otherwise.
+local function earlier(operation, buyer_has_something)
+  local known, others = known_of(start_of(operation), operation)
+  for _, other in ipairs(others) do
+    local outcome = workflow_of(other) ~= workflow_of(operation) and outcome_of(other)
+    if outcome and is_undecided(outcome) then
+      return '2'
+    end
+  end
+  return buyer_has_something and '1' or known
+end
+
+-- The answer to an operation that has nothing and gets nothing.
+local function refused(operation, buyer_has_something, reason, detail)
+  return { 'refused', reason, earlier(operation, buyer_has_something), detail }
+end
+
+-- The same, and it stays so when `remember` is 1: when an earlier copy of the operation may still be on its way, and must
+-- not succeed after this one was refused. A first and only copy stores nothing, so a sold-out storm writes nothing. What
+-- is refused beside another copy of its start is no final word.
+local function refuse(operation, made, remember, buyer_has_something, reason, detail)
+  if remember == '1' and earlier(operation, buyer_has_something) ~= '2' then
+    store_end(operation, made, 'refused:' .. reason .. ':' .. detail)
+  end
+  return refused(operation, buyer_has_something, reason, detail)
 end

@@ -1,16 +1,21 @@
 -- Gives a hold back to the stock.
 --
--- ARGV: operation, forget: 1 when no copy of the operation is on its way any more, so that its key may be used again.
+-- ARGV: operation, may_forget: 1 when no copy of the operation is on its way any more, so that its key may be used again,
+-- and the only epoch under which it is released, '' for any.
 -- Answers: {released} (also a repeat) | {nothing-held} (refused, or never seen: then a tombstone is written, so that a
--- late reserve of this operation is refused). What was sold is not released: SOLD.
+-- late reserve of this operation is refused) | {moved-on} (not there, or under another epoch: nothing is done). What was
+-- sold is not released: SOLD.
 
-local operation, forget = ARGV[1], ARGV[2]
+local operation, may_forget, only_under = unpack(ARGV)
 
 if not redis.call('HGET', META, 'generation') then
   return unavailable()
 end
 
 local outcome = outcome_of(operation)
+if has_moved_on(outcome, only_under) then
+  return { 'moved-on' }
+end
 if not outcome then
   store_tombstone(operation, 'reserve')
   return { 'nothing-held' }
@@ -37,8 +42,8 @@ end
 if redis.call('HINCRBY', BUYERS, outcome.buyer, -units) == 0 then
   redis.call('HDEL', BUYERS, outcome.buyer)
 end
-if forget == '1' then
-  redis.call('HDEL', OPERATIONS, operation)
+if may_forget == '1' then
+  forget(operation)
 else
   store_end(operation, outcome, 'released')
 end

@@ -2,12 +2,10 @@
 --
 -- ARGV: operation, remember, epoch, held|paying, buyer, then product and quantity of each line (products distinct).
 -- Answers: {held} | {sold} (a repeat after the confirmation)
---        | {refused, reason, look_up, detail}: sold-out <product>, limit-reached <limit>, sale-cancelled,
---          sale-not-open <opens_at_ms>, sale-closed <closes_at_ms>, unknown-product <product>, released. `look_up` is 1
---          when the buyer has something in the sale, or the start is known: it may be a repeat of one that was accepted.
---
--- A refusal is stored only when `remember` is 1: when an earlier copy of the operation may still be on its way and must
--- not succeed after this one was refused. A first and only copy stores nothing, so a sold-out storm writes nothing.
+--        | {refused, reason, earlier, detail}: sold-out <product>, limit-reached <limit>, sale-cancelled,
+--          sale-not-open <opens_at_ms>, sale-closed <closes_at_ms>, unknown-product <product>, released. `earlier` is 1
+--          when the buyer has something in the sale, or the start is known: it may be a repeat of one that was accepted;
+--          2 while another copy of the start has something. `remember` and `earlier` are told of in prelude.lua.
 
 local operation, remember, epoch, hold, buyer = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
@@ -36,9 +34,6 @@ end
 local made = { epoch = epoch, kind = 'reserve', buyer = buyer, what = table.concat(lines, ',') }
 
 local units_before = tonumber(redis.call('HGET', BUYERS, buyer) or 0)
-local function refused(reason, detail)
-  return { 'refused', reason, (units_before > 0 or is_known(operation)) and '1' or '0', detail }
-end
 
 local outcome = outcome_of(operation)
 if outcome then
@@ -47,36 +42,33 @@ if outcome then
   end
   local reason, detail = stored_refusal(outcome.state)
   if reason then
-    return refused(reason, detail)
+    return refused(operation, units_before > 0, reason, detail)
   end
   raise_epoch(operation, outcome, epoch)
   return { outcome.state == 'sold' and 'sold' or 'held' }
 end
 
-local function refuse(reason, detail)
-  if remember == '1' then
-    store_end(operation, made, 'refused:' .. reason .. ':' .. detail)
-  end
-  return refused(reason, detail)
+local function no(reason, detail)
+  return refuse(operation, made, remember, units_before > 0, reason, detail)
 end
 
 local reason, detail = not_open(meta[2], meta[3], meta[4], now_ms())
 if reason then
-  return refuse(reason, detail)
+  return no(reason, detail)
 end
 
 local available = redis.call('HMGET', STOCK, unpack(available_fields))
 for line = 1, #lines do
   if not available[line] then
-    return refuse('unknown-product', products[line])
+    return no('unknown-product', products[line])
   end
 end
 if units_before + units > tonumber(meta[5]) then
-  return refuse('limit-reached', meta[5])
+  return no('limit-reached', meta[5])
 end
 for line = 1, #lines do
   if tonumber(available[line]) < quantities[line] then
-    return refuse('sold-out', products[line])
+    return no('sold-out', products[line])
   end
 end
 
@@ -85,5 +77,5 @@ for line = 1, #lines do
   redis.call('HINCRBY', STOCK, available_fields[line], -quantities[line])
 end
 redis.call('HINCRBY', BUYERS, buyer, units)
-store(operation, made, hold)
+store_taken(operation, made, hold)
 return { 'held' }

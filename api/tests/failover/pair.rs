@@ -109,8 +109,8 @@ impl Pair {
         Crowds { at_work, go_away }
     }
 
-    /// Everyone has got an outcome in the end. Whose first try was lost with its node, and is repeated where the node's
-    /// partitions are others, may be told that a coupon is taken: by that try, until the reconciler finds it.
+    /// Everyone has got an outcome in the end. Whose first try was lost with its node, and cleared away before it was repeated, takes a
+    /// new key; under that one a coupon may be taken: by another try, until the reconciler finds it.
     pub async fn leave_content(&mut self, crowds: Crowds) {
         let expected = ["completed", "payment_declined", "coupon_already_used"];
         for report in self.reports(crowds).await {

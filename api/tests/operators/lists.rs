@@ -24,23 +24,16 @@ async fn five_purchases(shop: &Shop) -> Vec<String> {
 
 /// The ids on all pages of two, in order.
 async fn all_pages(shop: &Shop, filter: &str) -> Vec<String> {
-    let (mut ids, mut cursor) = (Vec::new(), String::new());
-    loop {
-        let url = format!("{}/v1/workflows?limit=2{filter}{cursor}", shop.operators);
-        let page = get(shop.operators(), url).await;
-        assert_eq!(page.status, 200, "{page:?}");
-        let workflows = page.body["workflows"].as_array().expect("a list");
-        assert!(workflows.len() <= 2, "{page:?}");
-        // The sales' openings are listed as well.
-        let purchases = workflows
-            .iter()
-            .filter(|workflow| workflow["definition"] != "opening");
-        ids.extend(purchases.map(|workflow| workflow["id"].as_str().expect("an id").to_owned()));
-        match page.body["next_cursor"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => return ids,
-        }
-    }
+    let pages = shop.pages_of_workflows(&format!("limit=2{filter}")).await;
+    assert!(pages.iter().all(|page| page.len() <= 2), "{pages:?}");
+    // The sales' openings are listed as well.
+    let purchases = pages
+        .iter()
+        .flatten()
+        .filter(|workflow| workflow["definition"] != "opening");
+    purchases
+        .map(|workflow| workflow["id"].as_str().expect("an id").to_owned())
+        .collect()
 }
 
 #[tokio::test]

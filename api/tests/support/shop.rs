@@ -202,6 +202,19 @@ impl Shop {
         answer.body
     }
 
+    /// The pages of `GET /v1/workflows?{filter}`, to the last one.
+    pub async fn pages_of_workflows(&self, filter: &str) -> Vec<Vec<Value>> {
+        let (mut pages, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = self.look(&format!("workflows?{filter}{cursor}")).await;
+            pages.push(page["workflows"].as_array().expect("a list").clone());
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return pages,
+            }
+        }
+    }
+
     /// Waits until no event of the node is unpublished.
     pub async fn all_is_published(&self) {
         eventually("every event to be published", || async {

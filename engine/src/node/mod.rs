@@ -152,6 +152,14 @@ impl Node {
         Some(Arc::clone(&partitions[place]))
     }
 
+    /// Whether this node has as many partitions of its own as it is to have, with all that was open in them.
+    fn has_all_its_partitions(&self) -> bool {
+        let partitions = self.partitions();
+        let is_there =
+            |partition: &&Arc<OpenPartition>| partition.is_own() && partition.is_recovered();
+        partitions.iter().filter(is_there).count() >= usize::from(self.settings.partitions)
+    }
+
     fn add_partition(&self, partition: Arc<OpenPartition>) {
         let mut partitions = self
             .partitions

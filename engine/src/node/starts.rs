@@ -142,10 +142,14 @@ impl Node {
             Stage::Durable(view) if fresh => Ok(Started::New(view)),
             Stage::Durable(view) => Ok(Started::Existing(view)),
             Stage::Discarded(Discarded::Refused(refusal)) => {
-                if refusal.earlier == Earlier::Possible
-                    && let Some(started) = self.look_up(&id.ident(), start).await?
-                {
+                // Who refuses can't know of a start that is durable and waits for an answer; the registry does, when all is there.
+                let may_be_there = matches!(refusal.earlier, Earlier::Possible | Earlier::UnderWay)
+                    || !self.has_all_its_partitions();
+                if may_be_there && let Some(started) = self.look_up(&id.ident(), start).await? {
                     return Ok(started);
+                }
+                if refusal.earlier == Earlier::UnderWay && !planted::is_on("own-copy-says-no") {
+                    return Err(StartError::Undecided(id));
                 }
                 Err(StartError::Refused(refusal))
             }

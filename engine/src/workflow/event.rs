@@ -70,6 +70,10 @@ pub enum Earlier {
     /// There is none: no step of it has or had anything over there that could be durable. What the start has done is undone, and
     /// the store is not asked.
     RuledOut,
+    /// There is one right now, under the same key in another partition, that has something and may be becoming durable: this one
+    /// gets nothing beside it, and that is no "no". A start is looked up, and undecided as long as the store has none; a workflow
+    /// that is durable itself attempts the step again, until what the other one left behind is given back.
+    UnderWay,
 }
 
 impl Earlier {

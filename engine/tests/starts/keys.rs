@@ -1,12 +1,15 @@
 //! Definitions that share a key space: one key is one workflow, whichever of them it is started with.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use engine::definition::{Definition, Durability, Saga};
 use engine::store::Status;
 use engine::{Engine, NodeName, Parts, Settings, Start, StartError, Started, WorkflowId};
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 
 use crate::support::dice::Dice;
@@ -201,14 +204,19 @@ async fn a_key_of_a_definition_that_is_not_in_the_program_any_more_is_used_all_t
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_key_whose_start_was_refused_under_one_definition_is_free_under_the_other() {
+async fn where_the_first_hold_is_refused() -> (Place, Engine) {
     let place = Place::new(1, Durability::Replayable);
     let engine = place.open("test", &ALL).await;
     place
         .harness
         .world
         .script("hold", [Script::Refuse("sold-out")]);
+    (place, engine)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_whose_start_was_refused_under_one_definition_is_free_under_the_other() {
+    let (place, engine) = where_the_first_hold_is_refused().await;
     let refused = engine.start(place.request(CARD, 1)).await;
     assert!(
         matches!(refused, Err(StartError::Refused(_))),
@@ -217,6 +225,54 @@ async fn a_key_whose_start_was_refused_under_one_definition_is_free_under_the_ot
     let started = engine.start(place.request(REDIRECT, 2)).await.unwrap();
     assert!(matches!(started, Started::New(_)), "{started:?}");
     place.settled(&engine, &started).await;
+}
+
+/// Sends the key's next request in the very moment in which the first one's client is woken to be told.
+struct SentAtOnce {
+    engine: Engine,
+    next: Mutex<Option<Start>>,
+    answered_at_once: Mutex<Vec<Result<Started, StartError>>>,
+}
+
+impl Wake for SentAtOnce {
+    fn wake(self: Arc<Self>) {
+        let Some(next) = self.next.lock().unwrap().take() else {
+            return;
+        };
+        let sent = self.engine.start(next).now_or_never();
+        self.answered_at_once.lock().unwrap().extend(sent);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_free_by_the_time_that_a_client_is_told_no() {
+    let (place, engine) = where_the_first_hold_is_refused().await;
+    let sent_at_once = Arc::new(SentAtOnce {
+        engine: engine.clone(),
+        next: Mutex::new(Some(place.request(CARD, 2))),
+        answered_at_once: Mutex::default(),
+    });
+    let waker = Waker::from(Arc::clone(&sent_at_once));
+    let mut first = pin!(engine.start(place.request(CARD, 1)));
+    let refused = loop {
+        if let Poll::Ready(told) = first.as_mut().poll(&mut Context::from_waker(&waker)) {
+            break told;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    };
+    assert!(
+        matches!(refused, Err(StartError::Refused(_))),
+        "{refused:?}"
+    );
+    assert!(
+        sent_at_once.next.lock().unwrap().is_none(),
+        "the next one was sent"
+    );
+    let answered = std::mem::take(&mut *sent_at_once.answered_at_once.lock().unwrap());
+    assert!(answered.is_empty(), "not begun: {answered:?}");
+    // It goes on though nobody waits for it, and is this one.
+    let again = engine.start(place.request(CARD, 2)).await.unwrap();
+    place.settled(&engine, &again).await;
 }
 
 /// Starts under both definitions at once, at these engines in turn, and the workflow that there is in the end.

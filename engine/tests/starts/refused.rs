@@ -2,12 +2,16 @@
 //! undo, and only there.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use engine::definition::{
-    Action, Attempt, Compensable, Definition, Durability, Outcome, Policy, Saga, StepIndex,
+    Action, Attempt, Compensable, Definition, Durability, Outcome, Policy, RetryPolicy, Saga,
+    StepIndex,
 };
-use engine::workflow::{Earlier, Refusal};
+use engine::ids::StartKey;
+use engine::store::{Lease, Status, Store as _};
+use engine::workflow::{Earlier, Refusal, StepError};
 use engine::{Engine, NodeName, Parts, Payload, Settings, Start, StartError, Started};
 
 use crate::support::dice::Dice;
@@ -337,6 +341,171 @@ async fn a_repeat_with_nothing_to_undo_finds_its_workflow_when_the_refusal_says_
     let first = place.start(&first, WITHOUT_EFFECT).await.unwrap().view().id;
     let next = place.open().await;
     let again = place.start(&next, WITHOUT_EFFECT).await;
+    assert!(
+        matches!(&again, Ok(Started::Existing(view)) if view.id == first),
+        "{again:?}"
+    );
+}
+
+/// Says that another copy of the start has what it asks for, as often as it is told to; the first attempt's answer is lost where the
+/// workflow is to be durable by then.
+struct Beside {
+    times: Arc<AtomicU32>,
+    first_is_lost: bool,
+}
+
+impl Action for Beside {
+    type Input = u32;
+    type Output = u32;
+
+    fn name(&self) -> &'static str {
+        "last"
+    }
+
+    fn policy(&self) -> Policy {
+        replayable()
+    }
+
+    async fn act(&self, attempt: &Attempt, _: u32) -> Outcome<u32> {
+        if self.first_is_lost && attempt.number == 1 {
+            return Outcome::Unknown(StepError::new("lost", "nobody heard the answer"));
+        }
+        let left = self
+            .times
+            .try_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                left.checked_sub(1)
+            });
+        if left.is_err() {
+            return Outcome::done(1);
+        }
+        Outcome::Refused(Refusal {
+            earlier: Earlier::UnderWay,
+            ..Refusal::new("sold-out", "nothing is left beside the other copy")
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_whose_copy_is_under_way_elsewhere_is_told_neither_yes_nor_no() {
+    let mut place = Place::new(&[]);
+    let world = place.harness.world.clone();
+    let beside = Beside {
+        times: Arc::new(AtomicU32::new(2)),
+        first_is_lost: false,
+    };
+    place.harness.definition = saga(&world, &["hold"], beside);
+    let engine = place.open().await;
+    for again in 0..2 {
+        let undecided = place.start(&engine, WITH_EFFECT).await;
+        assert!(
+            matches!(undecided, Err(StartError::Undecided(_))),
+            "{again}: {undecided:?}"
+        );
+        assert_eq!(place.harness.store.workflows(), 0);
+    }
+    assert_eq!(world.log(), ["hold", "undo hold", "hold", "undo hold"]);
+    // The copy has come to nothing and given everything back.
+    let started = place.start(&engine, WITH_EFFECT).await;
+    assert!(matches!(started, Ok(Started::New(_))), "{started:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_durable_workflow_waits_for_what_another_copy_of_its_start_left_behind() {
+    let mut place = Place::new(&[]);
+    let world = place.harness.world.clone();
+    let times = Arc::new(AtomicU32::new(3));
+    let beside = Beside {
+        times: Arc::clone(&times),
+        first_is_lost: true,
+    };
+    place.harness.definition = saga(&world, &["hold"], beside);
+    let engine = place.open().await;
+    let started = place.start(&engine, WITH_EFFECT).await.unwrap();
+    let id = started.view().id;
+    let deadline = place.harness.runtime.now().after(Duration::from_mins(1));
+    let view = engine.wait(id, deadline).await.unwrap();
+    let status = view.map(|view| view.head.status);
+    assert_eq!(status, Some(Status::Completed));
+    assert_eq!(times.load(Ordering::SeqCst), 0);
+    assert_eq!(world.log(), ["hold"], "nothing was undone");
+}
+
+/// The answer to the first attempt of its first start is lost, so that it is durable and waits; whoever comes after that is refused by
+/// somebody who knows nothing of it.
+struct KnowsNothing(Arc<AtomicU32>);
+
+impl Action for KnowsNothing {
+    type Input = u32;
+    type Output = u32;
+
+    fn name(&self) -> &'static str {
+        "last"
+    }
+
+    fn policy(&self) -> Policy {
+        let hours = Duration::from_hours(1);
+        Policy {
+            retry: RetryPolicy {
+                first_delay: hours,
+                delay_max: hours,
+                attempts_max: 3,
+                elapsed_max: None,
+            },
+            ..replayable()
+        }
+    }
+
+    async fn act(&self, _: &Attempt, _: u32) -> Outcome<u32> {
+        if self.0.fetch_add(1, Ordering::SeqCst) == 0 {
+            return Outcome::Unknown(StepError::new("lost", "nobody heard the answer"));
+        }
+        Outcome::Refused(Refusal {
+            earlier: Earlier::RuledOut,
+            ..Refusal::new("sold-out", "nothing is left")
+        })
+    }
+}
+
+/// A key whose start is born in the second of two partitions, and in the first while that is all there is.
+fn key_of_the_second_partition(definition: &Definition) -> String {
+    let keys = (0..).map(|number| format!("k{number}"));
+    let mut of_the_second = keys.filter(|key| {
+        let ident = StartKey {
+            key_space: definition.key_space().to_owned(),
+            scope: "tester".to_owned(),
+            key: key.clone(),
+        }
+        .ident();
+        let spread = |sum: usize, byte: &u8| sum.wrapping_mul(31).wrapping_add((*byte).into());
+        ident.iter().fold(0, spread) % 2 == 1
+    });
+    of_the_second.next().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeat_finds_its_workflow_while_the_partition_that_has_it_is_being_taken_back() {
+    let mut place = Place::new(&[]);
+    let last = KnowsNothing(Arc::default());
+    place.harness.definition = saga(&place.harness.world, &["hold"], last);
+    let key = key_of_the_second_partition(&place.harness.definition);
+    let start = || Start {
+        input: Payload::of(&WITH_EFFECT).unwrap(),
+        ..place.harness.start(&key)
+    };
+    let engine = place.open().await;
+    let first = engine.start(start()).await.unwrap().view().id;
+    // Its partition is lost, which is noticed when the leases are renewed, and it takes a while to get it back.
+    let second = engine.partitions().await.unwrap().pop().unwrap();
+    assert_eq!(first.partition(), second.id);
+    let lease = Lease {
+        partition: second.id,
+        epoch: second.epoch,
+    };
+    place.harness.store.release(&[lease]).await.unwrap();
+    let slow = Next::Slow(Duration::from_secs(6));
+    place.store.next("opening a journal", [slow]);
+    place.harness.runtime.sleep(Duration::from_secs(5)).await;
+    let again = engine.start(start()).await;
     assert!(
         matches!(&again, Ok(Started::Existing(view)) if view.id == first),
         "{again:?}"

@@ -4,13 +4,14 @@ use engine::WorkflowId;
 use engine::definition::{Action, Attempt, Compensable, Durability, Outcome, Policy, Probed};
 use engine::store::Change;
 use engine::store::change::{ChangeKind, Value};
-use engine::workflow::{Refusal, StepError};
+use engine::workflow::{Earlier, Refusal, StepError};
 use serde::{Deserialize, Serialize};
 
 use super::ClaimAhead;
 use crate::ports::catalogue::CouponState;
 use crate::ports::reservations::{
-    ClaimPurpose, ClaimRefusal, ClaimReply, ClaimRequest, OperationKey, ReleaseRequest,
+    ClaimPurpose, ClaimRefusal, ClaimReply, ClaimRequest, OperationKey, ReleaseReply,
+    ReleaseRequest,
 };
 use crate::purchase::{self, Gate, gate};
 use crate::tables::{COUPON_STATES, COUPONS};
@@ -53,8 +54,8 @@ impl CouponIssue {
             Ok(ClaimReply::Held { .. } | ClaimReply::Used { .. }) => {
                 Outcome::done_with(Issued {}, rows(attempt, request))
             }
-            Ok(ClaimReply::Refused { reason, look_up }) => {
-                Outcome::Refused(purchase::claim_refusal(&reason, look_up))
+            Ok(ClaimReply::Refused { reason, earlier }) => {
+                Outcome::Refused(purchase::claim_refusal(&reason, earlier))
             }
             Err(error) => self.gate.failed(&error),
         }
@@ -98,8 +99,11 @@ impl Compensable for CouponIssue {
             sale: request.sale.clone(),
             operation: issue_operation(attempt.workflow),
             forget: attempt.forget,
+            only_under: None,
         };
         match self.gate.reservations.release_claim(&release).await {
+            // The buyer has used what was claimed, so the rows are the purchase's.
+            Ok(ReleaseReply::Used) => Outcome::done(()),
             // Whether it had been claimed or not: it is free now. The rows are there just when the output is.
             Ok(_) if output.is_some() => Outcome::done_with((), rows_removed(&request)),
             Ok(_) => Outcome::done(()),
@@ -109,7 +113,7 @@ impl Compensable for CouponIssue {
 }
 
 fn rows(attempt: &Attempt, request: &ClaimAhead) -> Vec<Change> {
-    let refusal = |reason| purchase::claim_refusal(&reason, false);
+    let refusal = |reason| purchase::claim_refusal(&reason, Earlier::RuledOut);
     let row = vec![
         attempt.workflow.bytes().as_slice().into(),
         Value::Null,

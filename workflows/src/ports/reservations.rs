@@ -55,7 +55,8 @@ pub trait Reservations: Send + Sync {
 
     /// Gives a coupon back, exactly as it was taken; with a tombstone as [`release`](Self::release). A coupon that was claimed
     /// ahead goes back to that claim, and from there to the campaign. A claim ahead that a purchase has taken over is not given
-    /// back ([`ReservationError::Misuse`]); when it is to be forgotten, its coupon goes back to the campaign with the purchase.
+    /// back as long as the purchase may do so itself ([`ReservationError::Misuse`]); when it is to be forgotten, its coupon goes back
+    /// to the campaign with the purchase. Once the purchase has used it there is nothing to give back ([`ReleaseReply::Used`]).
     async fn release_claim(
         &self,
         request: &ReleaseRequest,

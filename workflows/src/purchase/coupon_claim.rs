@@ -4,7 +4,7 @@
 use engine::definition::{Action, Attempt, Compensable, Durability, Outcome, Policy, Probed};
 use engine::store::change::{ChangeKind, Value};
 use engine::store::{Change, Key};
-use engine::workflow::{Refusal, StepError};
+use engine::workflow::{Earlier, Refusal, StepError};
 use serde::{Deserialize, Serialize};
 
 use super::gate::{self, Gate};
@@ -73,8 +73,8 @@ impl CouponClaim {
                 let changes = taken(attempt, &claim, request);
                 Outcome::done_with(claim, changes)
             }
-            Ok(ClaimReply::Refused { reason, look_up }) => {
-                Outcome::Refused(refusal(&reason, look_up))
+            Ok(ClaimReply::Refused { reason, earlier }) => {
+                Outcome::Refused(refusal(&reason, earlier))
             }
             Err(error) => self.gate.failed(&error),
         }
@@ -125,6 +125,7 @@ impl Compensable for CouponClaim {
             sale: request.sale.clone(),
             operation: gate::coupon_operation(attempt.workflow),
             forget: attempt.forget,
+            only_under: None,
         };
         match self.gate.reservations.release_claim(&release).await {
             // Whether it had been claimed or not: it is free now. The rows are there just when the output is.
@@ -145,7 +146,7 @@ fn taken(attempt: &Attempt, claim: &Claim, request: &PurchaseRequest) -> Vec<Cha
     };
     let purchase = || Value::from(attempt.workflow.bytes().as_slice());
     let reserved = CouponState::Reserved.number();
-    let used_already = refusal(&ClaimRefusal::CouponAlreadyUsed, false);
+    let used_already = refusal(&ClaimRefusal::CouponAlreadyUsed, Earlier::RuledOut);
     if claim.was_claimed_ahead {
         let mut key = coupon_key(campaign, request);
         key.push(CouponState::Issued.number().into());
@@ -172,7 +173,11 @@ fn taken(attempt: &Attempt, claim: &Claim, request: &PurchaseRequest) -> Vec<Cha
             kind: ChangeKind::Insert(row),
             refusal: used_already,
         },
-        issued(campaign, 1, refusal(&ClaimRefusal::CouponsExhausted, false)),
+        issued(
+            campaign,
+            1,
+            refusal(&ClaimRefusal::CouponsExhausted, Earlier::RuledOut),
+        ),
     ]
 }
 
@@ -232,7 +237,7 @@ pub(crate) fn issued(campaign: &CampaignId, more: i64, refusal: Refusal) -> Chan
 }
 
 /// What a buyer is told who gets no coupon.
-pub(crate) fn refusal(reason: &ClaimRefusal, look_up: bool) -> Refusal {
+pub(crate) fn refusal(reason: &ClaimRefusal, earlier: Earlier) -> Refusal {
     let mut refusal = match reason {
         ClaimRefusal::CouponsExhausted => Refusal::new(
             "coupons-exhausted",
@@ -265,7 +270,7 @@ pub(crate) fn refusal(reason: &ClaimRefusal, look_up: bool) -> Refusal {
         }
         ClaimRefusal::Released => gate::released(),
     };
-    refusal.earlier = gate::earlier(look_up || *reason == ClaimRefusal::Released);
+    refusal.earlier = earlier;
     refusal
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use engine::WorkflowId;
 use engine::definition::{Durability, Outcome, Policy, Probed, RetryPolicy};
-use engine::workflow::{Earlier, Refusal, StepError};
+use engine::workflow::{Refusal, StepError};
 use tokio::sync::Notify;
 
 use super::{CouponClaim, StockReserve};
@@ -104,15 +104,6 @@ pub(crate) fn probed<T>(again: Outcome<T>) -> Probed<T> {
         Outcome::Refused(refusal) => Probed::Refused(refusal),
         // This one had no effect; the earlier one may have had.
         Outcome::Unknown(error) | Outcome::Retry { error, .. } => Probed::Unknown(error),
-    }
-}
-
-/// What the gate's refusal says of an earlier purchase under the same key: the gate knows every start that has or had something.
-pub(super) const fn earlier(look_up: bool) -> Earlier {
-    if look_up {
-        Earlier::Possible
-    } else {
-        Earlier::RuledOut
     }
 }
 

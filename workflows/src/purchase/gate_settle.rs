@@ -68,6 +68,7 @@ impl GateSettle {
             sale: request.sale.clone(),
             operation,
             forget: false,
+            only_under: None,
         };
         let reservations = &self.gate.reservations;
         // Whether the gate knew of it or was rebuilt since: it is free now.

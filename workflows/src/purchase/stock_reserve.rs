@@ -4,7 +4,7 @@ use engine::definition::{Action, Attempt, Compensable, Durability, Outcome, Poli
 use engine::planted;
 use engine::store::change::ChangeKind;
 use engine::store::{Change, Key};
-use engine::workflow::{Refusal, StepError};
+use engine::workflow::{Earlier, Refusal, StepError};
 use serde::{Deserialize, Serialize};
 
 use super::gate::{self, Gate};
@@ -62,8 +62,8 @@ impl StockReserve {
             Ok(ReserveReply::Held | ReserveReply::Sold) => {
                 Outcome::done_with(Hold { units }, held(attempt, request))
             }
-            Ok(ReserveReply::Refused { reason, look_up }) => {
-                Outcome::Refused(refusal(&reason, look_up))
+            Ok(ReserveReply::Refused { reason, earlier }) => {
+                Outcome::Refused(refusal(&reason, earlier))
             }
             Err(error) => self.gate.failed(&error),
         }
@@ -108,6 +108,7 @@ impl Compensable for StockReserve {
             sale: request.sale.clone(),
             operation,
             forget: attempt.forget,
+            only_under: None,
         };
         match self.gate.reservations.release(&release).await {
             // Whether it had been held or not: it is free now. The rows are there just when the output is: a hold that the
@@ -225,7 +226,7 @@ fn sold_out(product: &ProductId) -> Refusal {
     )
 }
 
-fn refusal(reason: &ReserveRefusal, look_up: bool) -> Refusal {
+fn refusal(reason: &ReserveRefusal, earlier: Earlier) -> Refusal {
     let mut refusal = match reason {
         ReserveRefusal::SoldOut { product } => sold_out(product),
         ReserveRefusal::LimitReached { limit } => Refusal::new(
@@ -241,6 +242,6 @@ fn refusal(reason: &ReserveRefusal, look_up: bool) -> Refusal {
         ),
         ReserveRefusal::Released => gate::released(),
     };
-    refusal.earlier = gate::earlier(look_up || *reason == ReserveRefusal::Released);
+    refusal.earlier = earlier;
     refusal
 }

@@ -104,6 +104,7 @@ fn check(bytes: &[u8]) -> Verdict {
         sale: sale_of(),
         operation: operation_of(),
         forget: false,
+        only_under: None,
     };
     let schedule = ScheduleRequest {
         sale: sale_of(),

@@ -1,13 +1,16 @@
 //! Step `coupon-claim`, each way twice, and over a line that breaks.
 
+use engine::Timestamp;
 use engine::definition::{Action as _, Compensable as _};
 use engine::store::{CommitError, SqlDatabase};
 use engine::workflow::Earlier;
-use workflows::purchase::{Claim, CouponClaim};
+use workflows::campaign::{ClaimAhead, CouponIssue};
+use workflows::ports::reservations::{ConfirmReply, ConfirmRequest};
+use workflows::purchase::{Claim, CouponClaim, StockReserve, coupon_operation, stock_operation};
 
 use crate::support::{
-    Fault, Shop, attempt, campaign, done, on_both_databases, refused, request, retried, sqlite,
-    unknown,
+    Fault, Shop, attempt, campaign, done, on_both_databases, refused, request, retried, seed,
+    sqlite, unknown,
 };
 
 fn step(shop: &Shop) -> CouponClaim {
@@ -163,4 +166,59 @@ async fn what_the_gate_could_not_do_is_tried_again_and_what_it_may_have_done_is_
             class
         );
     }
+}
+
+/// As when the claim was lost with its node, and is undone after its buyer has bought something with it.
+#[tokio::test]
+async fn a_claim_ahead_that_is_undone_waits_for_the_purchase_that_has_it_and_leaves_it_what_it_used()
+ {
+    let disposable = sqlite().await;
+    let mut seed = seed();
+    seed.campaigns[0].claims_from = Some("1970-01-01T00:00:00Z".to_owned());
+    let shop = Shop::open_with(disposable.database.clone(), &seed).await;
+    let ahead = CouponIssue {
+        gate: shop.gate.clone(),
+    };
+    let (step, request) = (step(&shop), request("ann", &[("mug", 1)], Some("first")));
+    let claim = ClaimAhead {
+        buyer: request.buyer.clone(),
+        sale: request.sale.clone(),
+        campaign: campaign(),
+        accepted_at: Timestamp(0),
+    };
+    let (issued, rows) = done(
+        ahead
+            .act(&attempt(1, "coupon-issue", 1), claim.clone())
+            .await,
+    );
+    shop.write(&rows).await.expect("written");
+    let undo = async || {
+        let attempt = attempt(1, "coupon-issue", 1);
+        let output = Some(issued.clone());
+        ahead.compensate(&attempt, claim.clone(), output).await
+    };
+    done(
+        step.act(&attempt(2, "coupon-claim", 1), request.clone())
+            .await,
+    );
+    unknown(undo().await);
+    let reserve = StockReserve {
+        gate: shop.gate.clone(),
+    };
+    done(
+        reserve
+            .act(&attempt(2, "stock-reserve", 1), request.clone())
+            .await,
+    );
+    let purchase = attempt(2, "coupon-claim", 1).workflow;
+    let confirm = ConfirmRequest {
+        sale: request.sale,
+        operation: stock_operation(purchase),
+        claim: Some(coupon_operation(purchase)),
+    };
+    let confirmed = shop.gate.reservations.confirm(&confirm).await;
+    assert_eq!(confirmed.expect("asked"), ConfirmReply::Sold);
+    let ((), rows) = done(undo().await);
+    assert!(rows.is_empty(), "the rows are the purchase's");
+    assert_eq!(claimed_in_gate(&shop).await, 1);
 }

@@ -276,6 +276,7 @@ async fn a_hold_that_was_given_back_past_its_purchase_is_loaded_again() {
         sale: sale_id(),
         operation: stock_operation(quiet.open),
         forget: false,
+        only_under: None,
     };
     quiet.node.reservations.release(&request).await.unwrap();
     // Its tombstone refuses to hold again.

@@ -1,15 +1,23 @@
 //! What is held and was never made durable comes back, and only then; and whoever lost a lock can't give it away.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use engine::store::{Change, Table, change::ChangeKind};
 use engine::workflow::Refusal;
 use engine::{NodeName, WorkflowId};
-use workflows::ports::reservations::{HoldState, Line, Lines, ReserveReply, ReserveRequest};
-use workflows::purchase::stock_operation;
+use workflows::adapters::embedded::EmbeddedReservations;
+use workflows::adapters::scripts::{Call, Reply, RunScript, Script};
+use workflows::ports::reservations::{
+    ClaimPurpose, ClaimReply, ClaimRequest, HoldState, Line, Lines, ReservationError, Reservations,
+    ReserveReply, ReserveRequest,
+};
+use workflows::purchase::{coupon_operation, stock_operation};
 use workflows::reconcile::difference::Kind;
 
-use crate::support::{RedisServer, Shop, buyer, database, epoch_of, product, sale_id};
+use crate::support::{
+    RedisServer, Shop, buyer, campaign_id, database, epoch_of, product, sale_id, sqlite,
+};
 
 /// The engine's, as far as they are tampered with here.
 static PARTITIONS: Table = Table {
@@ -38,19 +46,7 @@ async fn a_crash_between_reserve_and_commit_leaks_nothing() {
     // Reserved, as the step does it before its workflow is durable; and there the node dies.
     let lost = WorkflowId::new(partition, [42; 12]);
     let epoch = epoch_of(&disposable.database, lost).await;
-    let line = Line {
-        product: product("mug"),
-        quantity: 4,
-    };
-    let reserve = ReserveRequest {
-        sale: sale_id(),
-        buyer: buyer("bob"),
-        operation: stock_operation(lost),
-        epoch,
-        lines: Lines::new(vec![line]).unwrap(),
-        hold: HoldState::Paying,
-        remember_refusal: false,
-    };
+    let reserve = LostStart::of(lost, epoch).hold;
     let held = node.reservations.reserve(&reserve).await.unwrap();
     assert_eq!((held, node.mugs().await.held), (ReserveReply::Held, 4));
     // As long as its partition has not changed hands, it may be written down at any moment, however long its lease has ended.
@@ -80,6 +76,119 @@ async fn a_crash_between_reserve_and_commit_leaks_nothing() {
     let late = node.reservations.reserve(&reserve).await.unwrap();
     assert!(matches!(late, ReserveReply::Refused { .. }), "{late:?}");
     shop.is_sound(&node).await;
+    node.close().await;
+    disposable.dispose().await;
+}
+
+/// A start that was lost, as far as its steps got in the gate.
+#[derive(Clone)]
+struct LostStart {
+    hold: ReserveRequest,
+    claim: ClaimRequest,
+}
+
+impl LostStart {
+    /// Of bob, for four mugs.
+    fn of(workflow: WorkflowId, epoch: u64) -> Self {
+        let line = Line {
+            product: product("mug"),
+            quantity: 4,
+        };
+        Self {
+            hold: ReserveRequest {
+                sale: sale_id(),
+                buyer: buyer("bob"),
+                operation: stock_operation(workflow),
+                epoch,
+                lines: Lines::new(vec![line]).unwrap(),
+                hold: HoldState::Paying,
+                remember_refusal: false,
+            },
+            claim: ClaimRequest {
+                sale: sale_id(),
+                campaign: campaign_id(),
+                buyer: buyer("bob"),
+                operation: coupon_operation(workflow),
+                epoch,
+                purpose: ClaimPurpose::Purchase,
+                remember_refusal: false,
+            },
+        }
+    }
+
+    /// Both steps hold what they ask for.
+    async fn holds_in(&self, gate: &dyn Reservations) {
+        let claimed = gate.claim(&self.claim).await.unwrap();
+        assert!(matches!(claimed, ClaimReply::Held { .. }), "{claimed:?}");
+        let held = gate.reserve(&self.hold).await.unwrap();
+        assert_eq!(held, ReserveReply::Held);
+    }
+}
+
+/// A gate to which a start is repeated right before the first release.
+struct RepeatedBeforeRelease {
+    gate: EmbeddedReservations,
+    repeat: tokio::sync::Mutex<Option<LostStart>>,
+}
+
+impl RunScript for RepeatedBeforeRelease {
+    async fn run(&self, call: Call) -> Result<Reply, ReservationError> {
+        if matches!(call.script, Script::Release | Script::ReleaseClaim) {
+            // Every other release waits until it is there.
+            let mut repeat = self.repeat.lock().await;
+            if let Some(repeat) = repeat.take() {
+                repeat.holds_in(&self.gate).await;
+            }
+        }
+        self.gate.run(call).await
+    }
+
+    async fn incarnation(&self) -> Result<String, ReservationError> {
+        RunScript::incarnation(&self.gate).await
+    }
+
+    async fn attach_checked(&self, checked: &str) -> Result<(), ReservationError> {
+        RunScript::attach_checked(&self.gate, checked).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_is_repeated_between_look_and_repair_keeps_what_it_holds() {
+    let runtime = engine::Runtime::system();
+    let clock = Arc::new(move || runtime.now().0);
+    let gate = Arc::new(RepeatedBeforeRelease {
+        gate: EmbeddedReservations::new("a test", clock).expect("the scripts load"),
+        repeat: tokio::sync::Mutex::default(),
+    });
+    let disposable = sqlite().await;
+    let shop = Shop::behind(&disposable.database, Arc::clone(&gate) as _, 10).await;
+    let node = shop.node("one").await;
+    let request = shop.request("ann", 1, None).await;
+    let view = node.buy(&request, "k").await.expect("started");
+    let lost = WorkflowId::new(view.head.id.partition(), [42; 12]);
+    let epoch = epoch_of(&disposable.database, lost).await;
+    LostStart::of(lost, epoch)
+        .holds_in(node.reservations.as_ref())
+        .await;
+    // Its partition is taken anew: nobody writes it down any more, unless it is repeated where the partition is now.
+    node.close().await;
+    let node = shop.node("one").await;
+    let repeat = LostStart::of(lost, epoch_of(&disposable.database, lost).await);
+    assert!(repeat.hold.epoch > epoch);
+    *gate.repeat.lock().await = Some(repeat.clone());
+    let generation = node.counts().await.generation;
+    let report = node.reconcile(true).await;
+    let was_repeated = gate.repeat.lock().await.is_none();
+    assert!(was_repeated, "nothing was to be released");
+    // What may be written down at any moment is no difference, and the sale is not loaded anew for it.
+    assert_eq!((report.found, &report.not_looked_at[..]), (0, &[][..]));
+    let counts = node.counts().await;
+    assert_eq!(counts.generation, generation);
+    assert_eq!(counts.products[&product("mug")].held, 4);
+    assert_eq!(counts.campaigns[&campaign_id()].issued, 1);
+    repeat.holds_in(node.reservations.as_ref()).await;
+    let report = node.reconcile(true).await;
+    assert_eq!((report.found, node.mugs().await.held), (0, 4), "{report:?}");
     node.close().await;
     disposable.dispose().await;
 }

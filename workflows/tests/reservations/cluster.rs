@@ -78,6 +78,7 @@ async fn every_script(store: &dyn Reservations) {
         sale: sale.clone(),
         operation: operation(name),
         forget: false,
+        only_under: None,
     };
     let stock = release("w2/stock");
     let released = answer(|| store.release(&stock)).await.unwrap();

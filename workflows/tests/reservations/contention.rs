@@ -241,6 +241,7 @@ async fn duplicates<R: Reservations + 'static>(nodes: Vec<Arc<R>>) {
                 sale: request.sale,
                 operation: request.operation,
                 forget: false,
+                only_under: None,
             };
             // One that a purchase has taken is given back after that.
             while answer(|| node.release_claim(&release)).await.is_err() {

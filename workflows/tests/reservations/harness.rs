@@ -155,32 +155,30 @@ impl Pair {
     }
 
     pub async fn release(&self, operation: &str) -> Outcome<ReleaseReply> {
-        let request = self.release_request(operation);
-        self.both(async |adapter| adapter.release(&request).await)
-            .await
+        self.release_as(&self.release_request(operation)).await
     }
 
     pub async fn release_claim(&self, operation: &str) -> Outcome<ReleaseReply> {
         let request = self.release_request(operation);
-        self.both(async |adapter| adapter.release_claim(&request).await)
-            .await
+        self.release_claim_as(&request).await
     }
 
     pub async fn forget(&self, operation: &str) -> Outcome<ReleaseReply> {
-        let request = ReleaseRequest {
-            forget: true,
-            ..self.release_request(operation)
-        };
-        self.both(async |adapter| adapter.release(&request).await)
-            .await
+        self.release_as(&self.forget_request(operation)).await
     }
 
     pub async fn forget_claim(&self, operation: &str) -> Outcome<ReleaseReply> {
-        let request = ReleaseRequest {
-            forget: true,
-            ..self.release_request(operation)
-        };
-        self.both(async |adapter| adapter.release_claim(&request).await)
+        let request = self.forget_request(operation);
+        self.release_claim_as(&request).await
+    }
+
+    pub async fn release_as(&self, request: &ReleaseRequest) -> Outcome<ReleaseReply> {
+        self.both(async |adapter| adapter.release(request).await)
+            .await
+    }
+
+    pub async fn release_claim_as(&self, request: &ReleaseRequest) -> Outcome<ReleaseReply> {
+        self.both(async |adapter| adapter.release_claim(request).await)
             .await
     }
 
@@ -278,6 +276,14 @@ impl Pair {
             sale: self.sale.clone(),
             operation: operation(name),
             forget: false,
+            only_under: None,
+        }
+    }
+
+    fn forget_request(&self, name: &str) -> ReleaseRequest {
+        ReleaseRequest {
+            forget: true,
+            ..self.release_request(name)
         }
     }
 

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use workflows::ports::reservations::{
-    ClaimRequest, ExtendReply, HoldState, OperationState, ReleaseReply, ReserveReply,
-    ReserveRequest, SaleSnapshot, StoredOperation,
+    ClaimRequest, ExtendReply, HoldState, OperationState, ReleaseReply, ReleaseRequest,
+    ReserveReply, ReserveRequest, SaleSnapshot, StoredOperation,
 };
 
 use crate::harness::{Failure, Pair, buyer, lines, operation, small_sale};
-use crate::outcomes::{has_coupon, misuse};
+use crate::outcomes::{has_coupon, misuse, stock};
 
 async fn stored(pair: &Pair, name: &str) -> StoredOperation {
     let page = pair.operations().await.unwrap();
@@ -184,5 +184,75 @@ async fn all_operations_are_read_page_by_page_while_others_come_and_go() {
     for adapter in pair.adapters() {
         adapter.close_gate(&pair.sale).await.unwrap();
     }
+    pair.finish().await;
+}
+
+#[tokio::test]
+async fn what_was_repeated_under_another_epoch_is_not_released_by_who_saw_it_before() {
+    let pair = Pair::with(small_sale()).await;
+    let hold = pair.reserve_request("w1/stock", "ann", &[("tee", 2)]);
+    let claim = pair.claim_request("w1/coupon", "ann", "early");
+    let seen = |name: &str| ReleaseRequest {
+        only_under: Some(1),
+        ..pair.release_request(name)
+    };
+    // What is not there gets no tombstone: whoever saw it saw something else.
+    assert_eq!(
+        pair.release_as(&seen("w1/stock")).await,
+        Ok(ReleaseReply::MovedOn)
+    );
+    assert_eq!(
+        pair.release_claim_as(&seen("w1/coupon")).await,
+        Ok(ReleaseReply::MovedOn)
+    );
+    for epoch in [1, 2] {
+        assert_eq!(
+            pair.reserve(&ReserveRequest {
+                epoch,
+                ..hold.clone()
+            })
+            .await,
+            Ok(ReserveReply::Held)
+        );
+        assert!(
+            pair.claim(&ClaimRequest {
+                epoch,
+                ..claim.clone()
+            })
+            .await
+            .is_ok()
+        );
+    }
+    let before = pair.embedded_dump().await;
+    for forget in [false, true] {
+        let seen = |name: &str| ReleaseRequest {
+            forget,
+            ..seen(name)
+        };
+        assert_eq!(
+            pair.release_as(&seen("w1/stock")).await,
+            Ok(ReleaseReply::MovedOn)
+        );
+        assert_eq!(
+            pair.release_claim_as(&seen("w1/coupon")).await,
+            Ok(ReleaseReply::MovedOn)
+        );
+    }
+    assert_eq!(pair.embedded_dump().await, before, "nothing is written");
+    let seen = |name: &str| ReleaseRequest {
+        only_under: Some(2),
+        ..pair.release_request(name)
+    };
+    for _ in 0..2 {
+        assert_eq!(
+            pair.release_as(&seen("w1/stock")).await,
+            Ok(ReleaseReply::Released)
+        );
+        assert_eq!(
+            pair.release_claim_as(&seen("w1/coupon")).await,
+            Ok(ReleaseReply::Released)
+        );
+    }
+    assert_eq!(stock(&pair, "tee").await, [10, 0, 0]);
     pair.finish().await;
 }

@@ -1,5 +1,6 @@
 //! What the tests of the single scripts compare with: short names for long outcomes.
 
+use engine::workflow::Earlier;
 use workflows::ports::reservations::{
     ClaimRefusal, ClaimReply, ReserveRefusal, ReserveReply, ReserveRequest, SaleSnapshot,
     StockCounts,
@@ -9,14 +10,32 @@ use crate::harness::{
     FAR_AHEAD_MS, Failure, LONG_AGO_MS, Outcome, Pair, operation, product, small_sale,
 };
 
+/// What is said of the start of an operation, when no other copy of it has anything.
+pub const fn possible_if(look_up: bool) -> Earlier {
+    if look_up {
+        Earlier::Possible
+    } else {
+        Earlier::RuledOut
+    }
+}
+
 #[expect(clippy::unnecessary_wraps, reason = "to be compared with outcomes")]
 pub fn reserve_refused(reason: ReserveRefusal, look_up: bool) -> Outcome<ReserveReply> {
-    Ok(ReserveReply::Refused { reason, look_up })
+    let earlier = possible_if(look_up);
+    Ok(ReserveReply::Refused { reason, earlier })
+}
+
+/// Refused while another copy of the start has something.
+#[expect(clippy::unnecessary_wraps, reason = "to be compared with outcomes")]
+pub fn under_way(reason: ReserveRefusal) -> Outcome<ReserveReply> {
+    let earlier = Earlier::UnderWay;
+    Ok(ReserveReply::Refused { reason, earlier })
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "to be compared with outcomes")]
 pub fn claim_refused(reason: ClaimRefusal, look_up: bool) -> Outcome<ClaimReply> {
-    Ok(ClaimReply::Refused { reason, look_up })
+    let earlier = possible_if(look_up);
+    Ok(ClaimReply::Refused { reason, earlier })
 }
 
 /// A coupon that the operation claimed itself.

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 use workflows::domain::ids::CampaignId;
 use workflows::ports::reservations::{
-    CampaignSnapshot, ClaimPurpose, ClaimRequest, HoldState, ReserveRequest, SaleSnapshot,
-    ScheduleRequest,
+    CampaignSnapshot, ClaimPurpose, ClaimRequest, HoldState, ReleaseRequest, ReserveRequest,
+    SaleSnapshot, ScheduleRequest,
 };
 
 use crate::harness::{FAR_AHEAD_MS, LONG_AGO_MS, Pair, operation, small_sale};
@@ -42,10 +42,12 @@ enum Step {
     Release {
         name: u8,
         forget: bool,
+        only_under: Option<u64>,
     },
     ReleaseClaim {
         name: u8,
         forget: bool,
+        only_under: Option<u64>,
     },
     Schedule {
         revision: u32,
@@ -77,6 +79,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => Just(Hours::Open), 1 => Just(Hours::Ahead), 1 => Just(Hours::Over), 1 => Just(Hours::Cancelled),
     ];
     let epoch = 1..4_u64;
+    let only_under = proptest::option::weighted(0.3, epoch.clone());
     let hold = prop_oneof![Just(HoldState::Held), Just(HoldState::Paying)];
     let purpose = prop_oneof![Just(ClaimPurpose::Ahead), Just(ClaimPurpose::Purchase)];
     prop_oneof![
@@ -91,10 +94,10 @@ fn step() -> impl Strategy<Value = Step> {
         4 => holds.clone().prop_map(|name| Step::Extend { name }),
         8 => (holds.clone(), proptest::option::of(claims.clone()))
             .prop_map(|(name, claim)| Step::Confirm { name, claim }),
-        8 => (holds, proptest::bool::weighted(0.3))
-            .prop_map(|(name, forget)| Step::Release { name, forget }),
-        9 => (claims, proptest::bool::weighted(0.4))
-            .prop_map(|(name, forget)| Step::ReleaseClaim { name, forget }),
+        8 => (holds, proptest::bool::weighted(0.3), only_under.clone())
+            .prop_map(|(name, forget, only_under)| Step::Release { name, forget, only_under }),
+        9 => (claims, proptest::bool::weighted(0.4), only_under)
+            .prop_map(|(name, forget, only_under)| Step::ReleaseClaim { name, forget, only_under }),
         2 => (1..8_u32, hours).prop_map(|(revision, hours)| Step::Schedule { revision, hours }),
         2 => any::<bool>().prop_map(|all_ended| Step::Rebuild { all_ended }),
         1 => Just(Step::CloseGate),
@@ -179,21 +182,23 @@ async fn follow(pair: &Pair, model: &mut Model, step: &Step, generation: u64) {
             let expected = model.extend(&operation(&key(*name)));
             assert_eq!(pair.extend(&key(*name)).await, expected, "{step:?}");
         }
-        Step::Release { name, forget } => {
-            let expected = model.release(&operation(&key(*name)), *forget);
-            let released = match forget {
-                true => pair.forget(&key(*name)).await,
-                false => pair.release(&key(*name)).await,
-            };
-            assert_eq!(released, expected, "{step:?}");
+        Step::Release {
+            name,
+            forget,
+            only_under,
+        } => {
+            let request = release(pair, *name, *forget, *only_under);
+            let released = pair.release_as(&request).await;
+            assert_eq!(released, model.release(&request), "{step:?}");
         }
-        Step::ReleaseClaim { name, forget } => {
-            let expected = model.release_claim(&operation(&key(*name)), *forget);
-            let released = match forget {
-                true => pair.forget_claim(&key(*name)).await,
-                false => pair.release_claim(&key(*name)).await,
-            };
-            assert_eq!(released, expected, "{step:?}");
+        Step::ReleaseClaim {
+            name,
+            forget,
+            only_under,
+        } => {
+            let request = release(pair, *name, *forget, *only_under);
+            let released = pair.release_claim_as(&request).await;
+            assert_eq!(released, model.release_claim(&request), "{step:?}");
         }
         Step::Schedule { revision, hours } => {
             let request = schedule(pair, *revision, *hours);
@@ -212,6 +217,14 @@ async fn follow(pair: &Pair, model: &mut Model, step: &Step, generation: u64) {
     }
     model.check(pair.counts().await.unwrap().as_ref());
     assert_eq!(pair.operations().await.ok(), model.operations(), "{step:?}");
+}
+
+fn release(pair: &Pair, name: u8, forget: bool, only_under: Option<u64>) -> ReleaseRequest {
+    ReleaseRequest {
+        forget,
+        only_under,
+        ..pair.release_request(&key(name))
+    }
 }
 
 /// Open again, so that a sequence goes on.

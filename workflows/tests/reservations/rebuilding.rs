@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use engine::workflow::Earlier;
 use workflows::domain::ids::CampaignId;
 use workflows::ports::reservations::{
     CampaignSnapshot, ClaimRefusal, ClaimReply, ClaimSnapshot, ClaimState, ConfirmReply,
@@ -9,7 +10,7 @@ use workflows::ports::reservations::{
 };
 
 use crate::harness::{Failure, Pair, buyer, lines, operation, product, small_sale};
-use crate::outcomes::has_coupon;
+use crate::outcomes::{claim_refused, has_coupon};
 
 fn hold(name: &str, who: &str, held: &[(&str, u32)]) -> HoldSnapshot {
     HoldSnapshot {
@@ -102,19 +103,16 @@ async fn a_rebuilt_sale_goes_on_where_it_was() {
     let more = pair.reserve_request("w3/stock", "ann", &[("tee", 2)]);
     assert!(matches!(
         pair.reserve(&more).await,
-        Ok(ReserveReply::Refused { look_up: true, .. })
+        Ok(ReserveReply::Refused {
+            earlier: Earlier::Possible,
+            ..
+        })
     ));
     let exhausted = pair
         .claim(&pair.claim_request("w4/coupon", "cid", "early"))
         .await;
     let reason = ClaimRefusal::CouponsExhausted;
-    assert_eq!(
-        exhausted,
-        Ok(ClaimReply::Refused {
-            reason,
-            look_up: false
-        })
-    );
+    assert_eq!(exhausted, claim_refused(reason, false));
     pair.finish().await;
 }
 

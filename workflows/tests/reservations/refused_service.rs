@@ -275,6 +275,7 @@ async fn a_server_that_refuses_writes_is_unavailable_and_unchanged() {
         sale: sale.clone(),
         operation: operation("w0"),
         forget: false,
+        only_under: None,
     };
     for (refuse, accept) in [
         ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0"),

@@ -10,8 +10,11 @@ use crate::planted;
 use crate::runtime::Timestamp;
 use crate::workflow::plan::inputs;
 use crate::workflow::{
-    AfterFailure, Direction, Event, Failure, PlannedAttempt, Refusal, StepError, StepState,
+    AfterFailure, Direction, Earlier, Event, Failure, PlannedAttempt, Refusal, StepError, StepState,
 };
+
+/// The class of the error when a step is refused because another copy of the start has what it asks for.
+const START_UNDER_WAY: &str = "start-under-way";
 
 impl Driver {
     pub(super) fn begin(&mut self, planned: &PlannedAttempt) {
@@ -107,6 +110,12 @@ impl Driver {
             Outcome::Refused(refusal) if self.is_belied(ended.step) => Outcome::Unknown(
                 StepError::new("refused-after-its-effect", refusal.to_string()),
             ),
+            // Of the two this one is durable, so the other never will be.
+            Outcome::Refused(refusal)
+                if refusal.earlier == Earlier::UnderWay && !self.is_volatile() =>
+            {
+                Outcome::retry(StepError::new(START_UNDER_WAY, refusal.to_string()))
+            }
             Outcome::Unknown(error) if planted::is_on("unknown-taken-for-refused") => {
                 Outcome::Refused(Refusal::new(error.class, error.message))
             }

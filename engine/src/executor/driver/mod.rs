@@ -28,7 +28,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use super::attempt::{Ended, Late};
-use super::registry::{Resident, Stage};
+use super::registry::{Discarded, Resident, Stage};
 use crate::definition::StepIndex;
 use crate::ids::WorkflowId;
 use crate::inbox::Handed;
@@ -104,6 +104,8 @@ pub(crate) struct Driver {
     busy: bool,
     /// The journal gave the workflow back: nothing more can be done here.
     gone: bool,
+    /// Why there is no workflow, once that is known.
+    discarded: Option<Discarded>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -154,6 +156,7 @@ impl Driver {
             unavailable: None,
             busy: false,
             gone: false,
+            discarded: None,
             _permit: permit,
         };
         if driver.leftover.is_some() {
@@ -181,6 +184,7 @@ impl Driver {
                     // What another owner may change from now on is not worth remembering.
                     Err(_) => break (remember && !*self.context.closed.borrow(), wake_at),
                 },
+                Next::Continue if self.gone => {}
                 Next::Continue => self.wait().await,
             }
         };
@@ -196,6 +200,10 @@ impl Driver {
             self.context.timers.rests(self.id.ident());
         }
         self.context.registry.retire(&self.resident, remember);
+        // Not before: whoever is told that there is no workflow may send the key again, with another request.
+        if let Some(why) = self.discarded.take() {
+            self.stage.send_replace(Stage::Discarded(why));
+        }
         if let Some(wake_at) = wake_at {
             self.context.timers.add(wake_at, self.id.ident());
         }

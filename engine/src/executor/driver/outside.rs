@@ -41,27 +41,27 @@ impl Driver {
 
     /// It ended before anything was durable.
     pub(super) fn discard(&mut self) {
-        let discarded = match (self.unavailable.take(), turned_back_because(&self.state)) {
-            (Some(error), _) => Discarded::Unavailable(error),
+        let why = match (&self.unavailable, turned_back_because(&self.state)) {
+            (Some(error), _) => Discarded::Unavailable(error.clone()),
             (None, Some(refusal)) => Discarded::Refused(refusal.clone()),
             (None, None) => Discarded::Lost,
         };
-        self.stage.send_replace(Stage::Discarded(discarded));
+        self.discarded = Some(why);
     }
 
     /// The journal gave the workflow back, with the records that it did not write. The loop ends at its next turn.
     pub(super) fn given_back(&mut self, why: Discarded, staged: Vec<Staged>) {
+        if self.gone {
+            return;
+        }
         if self.durable.is_none() {
             self.leave_over(staged, matches!(why, Discarded::Undecided));
-            self.stage.send_replace(Stage::Discarded(why));
+            self.discarded = Some(why);
         }
         self.gone = true;
     }
 
     pub(super) fn partition_lost(&mut self) {
-        if self.gone {
-            return;
-        }
         let (why, staged) = match self.appending.take() {
             Some(appending) => (Discarded::Undecided, appending.staged),
             None => (Discarded::Lost, Vec::new()),

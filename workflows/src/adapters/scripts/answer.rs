@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use engine::workflow::Earlier;
+
 use crate::domain::ids::{CampaignId, ProductId};
 use crate::ports::reservations::{
     CampaignCounts, ClaimRefusal, ClaimReply, ConfirmReply, ExtendReply, NotUnderstood,
@@ -39,9 +41,9 @@ pub fn claim(reply: Reply) -> Result<ClaimReply, ReservationError> {
         ["used", from] => Ok(ClaimReply::Used {
             taken_from: operation(from)?,
         }),
-        ["refused", reason, look_up, detail] => Ok(ClaimReply::Refused {
+        ["refused", reason, known, detail] => Ok(ClaimReply::Refused {
             reason: claim_refusal(reason, detail)?,
-            look_up: *look_up == "1",
+            earlier: earlier(known)?,
         }),
         _ => Err(words.not_understood()),
     }
@@ -80,7 +82,7 @@ pub fn reserve(reply: Reply) -> Result<ReserveReply, ReservationError> {
     match words.each().as_slice() {
         ["held"] => Ok(ReserveReply::Held),
         ["sold"] => Ok(ReserveReply::Sold),
-        ["refused", reason, look_up, detail] => {
+        ["refused", reason, known, detail] => {
             let reason = match *reason {
                 "sold-out" => ReserveRefusal::SoldOut {
                     product: product(detail)?,
@@ -101,10 +103,19 @@ pub fn reserve(reply: Reply) -> Result<ReserveReply, ReservationError> {
             };
             Ok(ReserveReply::Refused {
                 reason,
-                look_up: *look_up == "1",
+                earlier: earlier(known)?,
             })
         }
         _ => Err(words.not_understood()),
+    }
+}
+
+fn earlier(known: &str) -> Result<Earlier, ReservationError> {
+    match known {
+        "0" => Ok(Earlier::RuledOut),
+        "1" => Ok(Earlier::Possible),
+        "2" => Ok(Earlier::UnderWay),
+        _ => Err(not_understood(&known)),
     }
 }
 
@@ -141,6 +152,8 @@ pub fn release(reply: Reply) -> Result<ReleaseReply, ReservationError> {
     match words.each().as_slice() {
         ["released"] => Ok(ReleaseReply::Released),
         ["nothing-held"] => Ok(ReleaseReply::NothingHeld),
+        ["moved-on"] => Ok(ReleaseReply::MovedOn),
+        ["used"] => Ok(ReleaseReply::Used),
         _ => Err(words.not_understood()),
     }
 }

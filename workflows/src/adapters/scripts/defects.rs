@@ -7,7 +7,7 @@ use super::Script;
 /// A defect's name, the script that it is in, what protects there, and what stands in its place.
 type Defect = (&'static str, Script, &'static str, &'static str);
 
-const DEFECTS: [Defect; 7] = [
+const DEFECTS: [Defect; 8] = [
     (
         "no-tombstone",
         Script::Release,
@@ -17,14 +17,20 @@ const DEFECTS: [Defect; 7] = [
     (
         "hold-not-remembered",
         Script::Reserve,
-        "store(operation, made, hold)",
+        "store_taken(operation, made, hold)",
         "",
     ),
     (
         "refusal-not-remembered",
         Script::Reserve,
-        "if remember == '1' then",
-        "if false then",
+        "if remember == '1' and",
+        "if false and",
+    ),
+    (
+        "other-copy-not-seen",
+        Script::Reserve,
+        "    return '2'",
+        "    return '1'",
     ),
     (
         "repeat-not-compared",

@@ -52,11 +52,13 @@ pub fn confirm(request: &ConfirmRequest) -> Call {
 }
 
 pub fn release(script: Script, request: &ReleaseRequest) -> Call {
-    Call::new(
-        script,
-        &request.sale,
-        vec![request.operation.as_str().to_owned(), flag(request.forget)],
-    )
+    let only_under = request.only_under.map(|epoch| epoch.to_string());
+    let arguments = vec![
+        request.operation.as_str().to_owned(),
+        flag(request.forget),
+        only_under.unwrap_or_default(),
+    ];
+    Call::new(script, &request.sale, arguments)
 }
 
 pub fn schedule(request: &ScheduleRequest) -> Call {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use engine::workflow::Earlier;
+
 use crate::domain::ids::{BuyerId, CampaignId, ProductId};
 
 use super::{ClaimState, HoldState, Lines, OperationKey};
@@ -23,9 +25,9 @@ pub enum ClaimReply {
     Refused {
         /// Why.
         reason: ClaimRefusal,
-        /// The buyer has something of this sale by another operation, or the start is known: the purchase may be one that is there
-        /// already.
-        look_up: bool,
+        /// Of the start that the operation is of: [`Possible`](Earlier::Possible) when the buyer has something of this sale by
+        /// another operation, or the start is known; [`UnderWay`](Earlier::UnderWay) while another copy of it has something.
+        earlier: Earlier,
     },
 }
 
@@ -90,8 +92,8 @@ pub enum ReserveReply {
     Refused {
         /// Why.
         reason: ReserveRefusal,
-        /// The buyer holds or bought units of this sale, or the start is known: the purchase may be one that is there already.
-        look_up: bool,
+        /// As in [`ClaimReply::Refused`].
+        earlier: Earlier,
     },
 }
 
@@ -221,13 +223,17 @@ pub enum OperationState {
     Nothing,
 }
 
-/// The answer to a release. Either way the operation holds nothing from now on.
+/// The answer to a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReleaseReply {
-    /// What it held was given back, now or before.
+    /// What it held was given back, now or before: it holds nothing from now on.
     Released,
     /// It held nothing: it was refused, or had not arrived and is refused when it does.
     NothingHeld,
+    /// Nothing was done: it is not there, or not under the epoch that was asked for.
+    MovedOn,
+    /// It claimed a coupon ahead, which a purchase has used: that is the purchase's for good, and nothing is left to give back.
+    Used,
 }
 
 /// The counters of one sale, at one moment.

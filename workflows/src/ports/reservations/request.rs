@@ -237,4 +237,7 @@ pub struct ReleaseRequest {
     /// No copy of the operation is on its way any more: what it held is given back, and the key may be used again. Otherwise the
     /// release is remembered, and a late copy is refused. What was never held is always remembered.
     pub forget: bool,
+    /// Only if the operation is there and this is the epoch that it is kept with ([`ClaimRequest::epoch`]): whoever goes by what it
+    /// saw of an operation takes nothing from a node that has repeated it since. `None`: whatever the epoch.
+    pub only_under: Option<u64>,
 }

@@ -11,10 +11,9 @@
 //! partition's epoch has passed the hold's, and the workflow is not there, it never will be under that epoch, however long its
 //! owner was paused. No clock and no lease takes part in this: a lease that has ended may be renewed as long as nobody took the
 //! partition, so it proves nothing; and whoever lives takes over what has ended, which raises the epoch, within a heart-beat.
-//! The release leaves a tombstone, so that a copy of the reservation that is still on its way is refused. What remains is a client
-//! that repeats the start at the very moment of the release, where the partition is now: then its hold is durable and the gate has
-//! a tombstone for it. Nothing is oversold by that, because the database's own guards count the hold; the next round sees a hold
-//! that is missing in the gate, and loads it.
+//! The release leaves a tombstone, so that a copy of the reservation that is still on its way is refused. A client that repeats the
+//! start where the partition is now raises the epoch that the gate keeps, so the script that releases asks for the epoch that was
+//! seen: what was repeated between the look and the repair stays.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -1,5 +1,6 @@
 //! How differences are mended: by the calls that a step would make, or by loading the sale anew.
 
+use engine::planted;
 use engine::workflow::with_causes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -10,7 +11,7 @@ use super::finding::{Finding, Restored};
 use super::look::{Look, workflow_in};
 use super::task::Task;
 use crate::ports::reservations::{
-    ClaimReply, ClaimRequest, ConfirmReply, ConfirmRequest, HoldState, OperationKey,
+    ClaimReply, ClaimRequest, ConfirmReply, ConfirmRequest, HoldState, OperationKey, ReleaseReply,
     ReleaseRequest, ReservationError, ReserveReply, ReserveRequest,
 };
 use crate::purchase::{StockReserve, stock_operation};
@@ -25,43 +26,40 @@ const ONE_BY_ONE_MAX: usize = 1_000;
 /// What became of a repair.
 enum Mended {
     Yes,
+    /// There is nothing to mend any more: a start that was lost was repeated since the look, and has what it holds.
+    NoMore,
     /// The gate does not do it: the sale must be loaded anew.
     NotSo,
     Failed(String),
 }
 
 impl Task {
-    /// Mends what can be mended, and says so in the differences.
-    pub(super) async fn repair(
-        &self,
-        look: &Look,
-        findings: &[Finding],
-        differences: &mut [Difference],
-    ) {
-        let needs_rebuild = |finding: &Finding| finding.repair == Repair::Rebuild;
-        let mut is_beyond_calls =
-            findings.len() > ONE_BY_ONE_MAX || findings.iter().any(needs_rebuild);
+    /// Mends what can be mended, and says so in the differences; what is none any more is left out from then on.
+    pub(super) async fn repair(&self, look: &Look, found: &mut Vec<(Finding, Difference)>) {
+        let needs_rebuild = |(finding, _): &(Finding, _)| finding.repair == Repair::Rebuild;
+        let mut is_beyond_calls = found.len() > ONE_BY_ONE_MAX || found.iter().any(needs_rebuild);
         if !is_beyond_calls {
-            let calls: Vec<BoxFuture<'_, Mended>> = findings
+            let calls: Vec<BoxFuture<'_, Mended>> = found
                 .iter()
-                .map(|finding| self.mend(look, finding).boxed())
+                .map(|(finding, _)| self.mend(look, finding).boxed())
                 .collect();
             let mended: Vec<Mended> = stream::iter(calls).buffered(AT_A_TIME).collect().await;
             is_beyond_calls = mended.iter().any(|mended| matches!(mended, Mended::NotSo));
-            for (difference, mended) in differences.iter_mut().zip(mended) {
-                match mended {
-                    Mended::Yes => difference.repaired = true,
-                    Mended::NotSo => {}
-                    Mended::Failed(why) => difference.failed = Some(why),
+            let mut mended = mended.into_iter();
+            found.retain_mut(|(_, difference)| {
+                match mended.next() {
+                    Some(Mended::Yes) => difference.repaired = true,
+                    Some(Mended::NoMore) => return false,
+                    Some(Mended::Failed(why)) => difference.failed = Some(why),
+                    Some(Mended::NotSo) | None => {}
                 }
-            }
+                true
+            });
         }
         if is_beyond_calls {
             let rebuilt = self.parts.keeper.rebuild(&look.sale.sale).await;
-            let open = differences
-                .iter_mut()
-                .filter(|difference| !difference.repaired);
-            for difference in open {
+            let differences = found.iter_mut().map(|(_, difference)| difference);
+            for difference in differences.filter(|difference| !difference.repaired) {
                 difference.repair = Repair::Rebuild;
                 match &rebuilt {
                     Ok(()) => difference.repaired = true,
@@ -103,14 +101,19 @@ impl Task {
             sale: look.sale.sale.clone(),
             operation: operation.clone(),
             forget: false,
+            only_under: seen_under(look, operation),
         };
         let reservations = &self.parts.reservations;
-        if is_hold(operation) {
-            reservations.release(&request).await?;
+        let released = if is_hold(operation) {
+            reservations.release(&request).await?
         } else {
-            reservations.release_claim(&request).await?;
-        }
-        Ok(Mended::Yes)
+            reservations.release_claim(&request).await?
+        };
+        Ok(match released {
+            ReleaseReply::Released | ReleaseReply::NothingHeld => Mended::Yes,
+            ReleaseReply::MovedOn => Mended::NoMore,
+            ReleaseReply::Used => Mended::NotSo,
+        })
     }
 
     async fn confirm(
@@ -183,6 +186,14 @@ impl Task {
         };
         Ok(if is_there { Mended::Yes } else { Mended::NotSo })
     }
+}
+
+/// The epoch of the operation that was found to be nobody's.
+fn seen_under(look: &Look, operation: &OperationKey) -> Option<u64> {
+    if planted::is_on("released-whoever-has-it-now") {
+        return None;
+    }
+    look.gate.get(operation)?.epoch
 }
 
 fn is_hold(operation: &OperationKey) -> bool {

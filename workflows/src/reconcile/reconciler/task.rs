@@ -210,14 +210,17 @@ impl Task {
             }
         };
         round.report.sales += 1;
-        let mut differences: Vec<Difference> = findings
-            .iter()
-            .map(|finding| finding.difference(sale))
+        let mut found: Vec<(Finding, Difference)> = findings
+            .into_iter()
+            .map(|finding| {
+                let difference = finding.difference(sale);
+                (finding, difference)
+            })
             .collect();
         if round.repair {
-            self.repair(&look, &findings, &mut differences).await;
+            self.repair(&look, &mut found).await;
         }
-        for (finding, difference) in findings.into_iter().zip(differences) {
+        for (finding, difference) in found {
             self.tell(finding.same, &difference, &mut round.still);
             round.report.add(difference);
         }

@@ -131,7 +131,12 @@ impl Shop {
         let runtime = Runtime::system();
         let clock = Arc::new(move || runtime.now().0);
         let here = EmbeddedReservations::new("a test", clock).expect("the scripts load");
-        Self::open_at(database, GateAt::Here(Arc::new(here)), stock).await
+        Self::behind(database, Arc::new(here), stock).await
+    }
+
+    /// The same behind this gate.
+    pub async fn behind(database: &SqlDatabase, gate: Arc<dyn Reservations>, stock: u32) -> Self {
+        Self::open_at(database, GateAt::Here(gate), stock).await
     }
 
     async fn open_at(database: &SqlDatabase, at: GateAt, stock: u32) -> Self {

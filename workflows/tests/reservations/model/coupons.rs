@@ -2,18 +2,21 @@
 
 use workflows::ports::reservations::{
     CampaignSnapshot, ClaimPurpose, ClaimRefusal, ClaimReply, ClaimRequest, OperationKey,
-    ReleaseReply,
+    ReleaseReply, ReleaseRequest,
 };
 
 use crate::harness::{Failure, NOW_MS, Outcome};
+use crate::outcomes::possible_if;
 
 use super::{Fate, Hours, Model, Operation, mismatch};
 
 impl Model {
     pub fn claim(&mut self, request: &ClaimRequest) -> Outcome<ClaimReply> {
         self.check_open()?;
-        let look_up = self.holder(request).is_some() || self.units_of_buyer(&request.buyer) > 0;
-        let refused = |reason| Ok(ClaimReply::Refused { reason, look_up });
+        let has_something =
+            self.holder(request).is_some() || self.units_of_buyer(&request.buyer) > 0;
+        let earlier = possible_if(has_something);
+        let refused = |reason| Ok(ClaimReply::Refused { reason, earlier });
         match self.what(&request.operation) {
             None => {}
             Some(Operation::Ended | Operation::EmptyClaim(None)) => {
@@ -90,9 +93,18 @@ impl Model {
         }
     }
 
-    pub fn release_claim(&mut self, name: &OperationKey, forget: bool) -> Outcome<ReleaseReply> {
+    pub fn release_claim(&mut self, request: &ReleaseRequest) -> Outcome<ReleaseReply> {
         self.check_open()?;
+        if self.has_moved_on(request) {
+            return Ok(ReleaseReply::MovedOn);
+        }
+        let (name, forget) = (&request.operation, request.forget);
         let (fate, from) = match self.what(name) {
+            Some(Operation::Claimed(claim, Fate::Final, _))
+                if claim.purpose == ClaimPurpose::Ahead =>
+            {
+                return Ok(ReleaseReply::Used);
+            }
             None => {
                 self.insert(name, None, Operation::EmptyClaim(None));
                 return Ok(ReleaseReply::NothingHeld);

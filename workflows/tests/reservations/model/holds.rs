@@ -2,18 +2,19 @@
 
 use workflows::ports::reservations::{
     ConfirmReply, ConfirmRequest, ExtendReply, HoldState, OperationKey, ReleaseReply,
-    ReserveRefusal, ReserveReply, ReserveRequest,
+    ReleaseRequest, ReserveRefusal, ReserveReply, ReserveRequest,
 };
 
 use crate::harness::{Failure, Outcome};
+use crate::outcomes::possible_if;
 
 use super::{Fate, Hours, Model, Operation, mismatch};
 
 impl Model {
     pub fn reserve(&mut self, request: &ReserveRequest) -> Outcome<ReserveReply> {
         self.check_open()?;
-        let look_up = self.units_of_buyer(&request.buyer) > 0;
-        let refused = |reason| Ok(ReserveReply::Refused { reason, look_up });
+        let earlier = possible_if(self.units_of_buyer(&request.buyer) > 0);
+        let refused = |reason| Ok(ReserveReply::Refused { reason, earlier });
         match self.what(&request.operation) {
             None => {}
             Some(Operation::Ended | Operation::EmptyReserve(None)) => {
@@ -131,8 +132,12 @@ impl Model {
         Ok(ConfirmReply::Sold)
     }
 
-    pub fn release(&mut self, name: &OperationKey, forget: bool) -> Outcome<ReleaseReply> {
+    pub fn release(&mut self, request: &ReleaseRequest) -> Outcome<ReleaseReply> {
         self.check_open()?;
+        if self.has_moved_on(request) {
+            return Ok(ReleaseReply::MovedOn);
+        }
+        let (name, forget) = (&request.operation, request.forget);
         let fate = match self.what(name) {
             None => {
                 self.insert(name, None, Operation::EmptyReserve(None));

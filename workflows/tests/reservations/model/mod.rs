@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use workflows::domain::ids::{BuyerId, CampaignId};
 use workflows::ports::reservations::{
     ClaimPurpose, ClaimRefusal, ClaimRequest, HoldState, OperationKey, ProductSnapshot,
-    ReserveRefusal, ReserveRequest, SaleSnapshot, ScheduleReply, ScheduleRequest,
+    ReleaseRequest, ReserveRefusal, ReserveRequest, SaleSnapshot, ScheduleReply, ScheduleRequest,
 };
 
 use crate::harness::{Failure, NOW_MS, Outcome};
@@ -119,6 +119,12 @@ impl Model {
 
     fn insert(&mut self, name: &OperationKey, epoch: Option<u64>, what: Operation) {
         self.operations.insert(name.clone(), Stored { epoch, what });
+    }
+
+    /// Whether what somebody saw of an operation does not hold any more.
+    fn has_moved_on(&self, request: &ReleaseRequest) -> bool {
+        let epoch = self.operations.get(&request.operation).map(|of| of.epoch);
+        request.only_under.is_some() && epoch != Some(request.only_under)
     }
 
     /// A repeat under a higher epoch; what the database told of stays without one.

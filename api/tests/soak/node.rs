@@ -26,8 +26,6 @@ const KILLED_TWICE_ONE_IN: usize = 4;
 const BATCH_WITHIN: Duration = Duration::from_millis(500);
 /// So many lives are told of when something went wrong.
 const LIVES_REMEMBERED: usize = 5;
-/// What a node prints when it serves.
-const SERVES: &str = "buyers ";
 
 /// A node.
 pub struct Node {
@@ -73,7 +71,7 @@ impl Node {
         if dice.below(KILLED_TWICE_ONE_IN) == 0 {
             let starting = self.settings.spawn();
             sleep(dice.between_ms(0, 400)).await;
-            let has_served = starting.has_printed(SERVES);
+            let has_served = starting.serves();
             starting.kill().await;
             tally.one(if has_served {
                 Counted::Kills
@@ -90,7 +88,7 @@ impl Node {
         loop {
             let mut process = self.settings.spawn();
             while process.has_ended().is_none() {
-                if process.has_printed(SERVES) {
+                if process.serves() {
                     self.process = Some(process);
                     return;
                 }

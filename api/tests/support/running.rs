@@ -123,9 +123,9 @@ impl Running {
         lines.iter().any(|said| said == line)
     }
 
-    /// Whether a line of its standard output, so far, begins with this.
-    pub fn has_printed(&self, prefix: &str) -> bool {
-        rest_of_line(&self.out, prefix).is_some()
+    /// Whether it has said, as a node does, where buyers are served.
+    pub fn serves(&self) -> bool {
+        rest_of_line(&self.out, "buyers ").is_some()
     }
 
     /// Everything on its standard error so far.

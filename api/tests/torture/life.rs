@@ -12,6 +12,8 @@ use crate::support::process::Running;
 
 /// How often the process is looked at.
 const POLL: Duration = Duration::from_millis(10);
+/// So long after its crowds a node is left alone that has not come to a point of its heartbeat, which beats three times a lease.
+const HEARTBEATS: Duration = LEASE.saturating_mul(3);
 /// Whoever dies more often has a defect.
 const LIVES_MAX: usize = 6;
 
@@ -30,6 +32,7 @@ pub async fn live(world: &World, cell: &Cell, mut over: oneshot::Receiver<()>) -
         .into_iter()
         .flatten();
     let mut fired = Fired::default();
+    let mut through_since = None;
     let mut is_over = false;
     while !is_over {
         fired.lives += 1;
@@ -44,7 +47,14 @@ pub async fn live(world: &World, cell: &Cell, mut over: oneshot::Receiver<()>) -
                 sleep(2 * LEASE).await;
                 process.signal("CONT").await;
             }
-            if !is_over && over.try_recv().is_ok() {
+            if over.try_recv().is_ok() {
+                through_since = Some(Instant::now());
+            }
+            let may_end = through_since.is_some_and(|since: Instant| {
+                !is_to_come(armed, &process) || since.elapsed() >= HEARTBEATS
+            });
+            // Who has just been born again may not know yet what to do when it is asked to stop.
+            if !is_over && may_end && process.serves() {
                 is_over = true;
                 // It may end by itself at this very moment.
                 process.try_signal("TERM").await;
@@ -66,6 +76,13 @@ pub async fn live(world: &World, cell: &Cell, mut over: oneshot::Receiver<()>) -
         );
     }
     fired
+}
+
+/// What it is armed with comes with time, and has not come yet.
+fn is_to_come(armed: Option<&Armed>, process: &Running) -> bool {
+    armed.is_some_and(|armed| {
+        armed.is_of_the_heartbeat() && !process.has_said(&armed.announcement())
+    })
 }
 
 /// A process that is frozen on its way out thaws as well.

@@ -47,6 +47,13 @@ impl Armed {
         }
     }
 
+    /// It comes with time, whatever the crowds do and however soon they are through.
+    pub fn is_of_the_heartbeat(&self) -> bool {
+        OF_THE_HEARTBEAT
+            .iter()
+            .any(|call| self.point.starts_with(call))
+    }
+
     /// What the node says when it fires.
     pub fn announcement(&self) -> String {
         format!("crash point {}: {}", self.point, self.word.as_str())
@@ -115,6 +122,9 @@ const CALLS: [(&str, u32); 31] = [
     ("gateway.inquire", 0),
     ("gateway.cancel", 0),
 ];
+
+/// Those of them that a node makes three times a lease.
+const OF_THE_HEARTBEAT: [&str; 2] = ["store.renew.", "store.adopt_expired."];
 
 /// Where a node dies whose second life is armed as well: with much under way, in different stages.
 const FIRST_DEATHS: [(&str, u32); 7] = [

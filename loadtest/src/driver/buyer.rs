@@ -66,7 +66,9 @@ impl Buyer<'_> {
     fn gave_up(&self, error: &CallError, report: &mut Report) {
         self.progress.buyer_left();
         report.count("gave_up");
-        if !error.may_pass() {
+        if error.may_pass() {
+            report.gave_up.push(error.to_string());
+        } else {
             report.errors.push(error.to_string());
         }
     }
@@ -82,8 +84,11 @@ async fn shop(
 ) -> Result<(), CallError> {
     let Character { order, repeats, .. } = character;
     claimed_ahead(client, token, character, attempts, report).await?;
-    let clicked = Instant::now();
+    let mut clicked = Instant::now();
     let (mut key, mut answer) = ordered(client, token, character, attempts, report).await?;
+    if matches!(answer, Answer::Refused { .. }) {
+        report.refused_first(clicked, began);
+    }
     for _ in 0..RETURNS_MAX {
         let may_come_back = matches!(
             &answer,
@@ -93,13 +98,12 @@ async fn shop(
             break;
         }
         sleep(RETURN_AFTER).await;
+        clicked = Instant::now();
         (key, answer) = ordered(client, token, character, attempts, report).await?;
     }
     match answer {
         Answer::Refused { code, .. } => {
             attempts.progress.refused();
-            report.times.refused.push(clicked.elapsed());
-            report.refused_at(began.elapsed());
             report.count(&code);
         }
         Answer::Purchase(purchase) => {

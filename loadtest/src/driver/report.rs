@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::client::Order;
 
 /// Counters that whoever watches may read at any time.
@@ -106,9 +108,9 @@ impl Check {
 /// Durations by kind.
 #[derive(Clone, Debug, Default)]
 pub struct Times {
-    /// From the request to the goods, of completed purchases, each retry and wait included.
+    /// From the request that bought them to the goods, of completed purchases, each retry and wait included.
     pub completed: Vec<Duration>,
-    /// From the request to the answer, of refusals.
+    /// From the first request to its answer, of buyers who were refused then.
     pub refused: Vec<Duration>,
 }
 
@@ -127,12 +129,14 @@ pub struct Report {
     pub times: Times,
     /// From the first request to the last completion.
     pub completed_within: Duration,
-    /// The first and the last refusal, from the first request on.
+    /// The first and the last of these refusals, from the first request on.
     pub refused_between: Option<(Duration, Duration)>,
     /// From the first request to the last answer.
     pub elapsed: Duration,
     /// Answers that no buyer should see.
     pub errors: Vec<String>,
+    /// The last answer to each buyer whose patience ended before there was another one.
+    pub gave_up: Vec<String>,
     /// Answers 503, and answers that did not come; each was tried again.
     pub unavailable: u64,
 }
@@ -146,7 +150,11 @@ impl Report {
         *self.claims.entry(outcome.replace('-', "_")).or_default() += 1;
     }
 
-    pub(super) fn refused_at(&mut self, at: Duration) {
+    /// A buyer who clicked then is refused now, for the first time: for how long it comes back by itself says nothing about the
+    /// server.
+    pub(super) fn refused_first(&mut self, clicked: Instant, began: Instant) {
+        self.times.refused.push(clicked.elapsed());
+        let at = began.elapsed();
         let first = self.refused_between.map_or(at, |(first, _)| first);
         self.refused_between = Some((first, at));
     }
@@ -168,6 +176,7 @@ impl Report {
             (one, other) => one.or(other),
         };
         self.errors.extend(other.errors);
+        self.gave_up.extend(other.gave_up);
         self.unavailable += other.unavailable;
     }
 

@@ -79,7 +79,7 @@ impl Shop {
     /// Panics unless every invariant holds now, and looked at something.
     pub async fn verify(&self) {
         let broken = self.broken().await;
-        assert_eq!(broken, Vec::<Value>::new());
+        assert!(broken.is_empty(), "{}", told(&broken));
     }
 
     /// Panics unless every invariant holds in the end. What was begun while a server was away may still be held for a
@@ -99,7 +99,11 @@ impl Shop {
             holds.then_some(())
         });
         let healed = timeout(PATIENCE.mul_f32(0.9), healed).await.is_ok();
-        assert!(healed, "{:#?}", last.lock().expect("nobody panics with it"));
+        if !healed {
+            let last = last.into_inner().expect("nobody panics with it");
+            let partitions = self.look("nodes").await;
+            panic!("{}\nthe partitions: {partitions}", told(&last));
+        }
     }
 
     /// The invariants that do not hold, or looked at nothing.
@@ -144,4 +148,17 @@ impl Shop {
         assert_eq!(invariants.len(), 10, "{answer:?}");
         invariants.clone()
     }
+}
+
+/// Which invariants do not hold, and what is wrong, the first of it on the first line: the ends of long reports are cut.
+fn told(broken: &[Value]) -> String {
+    let told = broken.iter().map(|one| {
+        let word = |name: &str| one[name].as_str().unwrap_or_default();
+        let (count, checked) = (&one["violation_count"], &one["checked"]);
+        let all = one["violations"].as_array().into_iter().flatten();
+        let first: Vec<String> = all.take(10).map(Value::to_string).collect();
+        let (id, verdict, first) = (word("id"), word("verdict"), first.join(", "));
+        format!("{id} {verdict}, {count} of {checked}: {first}")
+    });
+    told.collect::<Vec<_>>().join("\n")
 }

@@ -4,6 +4,7 @@
 //! value, the workflow's id as the key, so that one workflow's events share a Kafka partition and keep their order.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,7 +15,6 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer as _};
-use tokio::sync::OnceCell;
 
 use super::{BusError, EventBus, Refused, cloud_event};
 use crate::planted;
@@ -42,10 +42,50 @@ pub struct KafkaSettings {
 pub struct KafkaBus {
     settings: KafkaSettings,
     batch_bytes_max: usize,
-    producer: FutureProducer,
-    /// Puts nothing into one batch with anything else. Made when it is needed first.
-    one_by_one: OnceCell<FutureProducer>,
+    in_batches: Renewable,
+    /// Puts nothing into one batch with anything else.
+    one_by_one: Renewable,
     dead_letters: String,
+}
+
+/// A producer, made when it is needed first, and again after librdkafka has given one up: whatever is handed to that one fails, for
+/// ever (`rd_kafka_fatal_error` in its manual).
+struct Renewable {
+    config: ClientConfig,
+    made: Mutex<Option<FutureProducer>>,
+}
+
+impl Renewable {
+    const fn new(config: ClientConfig) -> Self {
+        Self {
+            config,
+            made: Mutex::new(None),
+        }
+    }
+
+    fn get(&self) -> Result<FutureProducer, BusError> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(producer) = &*made {
+            return Ok(producer.clone());
+        }
+        let new: FutureProducer = self
+            .config
+            .create()
+            .map_err(|error| BusError::Misconfigured(error.to_string()))?;
+        Ok(made.insert(new).clone())
+    }
+
+    /// Lets a producer go that was given up; the next one begins anew.
+    fn renew(&self) {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((code, why)) = made.as_ref().and_then(|made| made.client().fatal_error()) else {
+            return;
+        };
+        tracing::warn!(%code, why, "a producer was given up: events go to a new one");
+        let given_up = made.take();
+        // It waits for its thread, and for what it has to say.
+        tokio::task::spawn_blocking(move || drop(given_up));
+    }
 }
 
 impl KafkaBus {
@@ -69,10 +109,13 @@ impl KafkaBus {
             ("linger.ms", "2"),
             ("batch.size", &batch_bytes_max.to_string()),
         ];
+        let alone = [("linger.ms", "0"), ("batch.num.messages", "1")];
+        let in_batches = Renewable::new(producing(settings, &batches));
+        let _made = in_batches.get()?;
         Ok(Self {
-            producer: producer(settings, &batches)?,
+            in_batches,
             batch_bytes_max,
-            one_by_one: OnceCell::new(),
+            one_by_one: Renewable::new(producing(settings, &alone)),
             dead_letters: format!("{}.dead-letters", settings.topic),
             settings: settings.clone(),
         })
@@ -80,17 +123,9 @@ impl KafkaBus {
 
     /// The brokers answer within `limit`. Blocks: call it from a thread that may.
     pub fn check(&self, limit: Duration) -> Result<(), BusError> {
-        self.producer
-            .client()
-            .fetch_metadata(None, limit)
-            .map(|_| ())
-            .map_err(|error| BusError::Unacknowledged(error.to_string()))
-    }
-
-    async fn one_by_one(&self) -> Result<&FutureProducer, BusError> {
-        let alone = [("linger.ms", "0"), ("batch.num.messages", "1")];
-        let made = async || producer(&self.settings, &alone);
-        self.one_by_one.get_or_try_init(made).await
+        let producer = self.in_batches.get()?;
+        let asked = producer.client().fetch_metadata(None, limit);
+        asked.map(|_| ()).map_err(|error| unacknowledged(&error))
     }
 
     /// Puts one event into the producer's queue, which is the bound: when it is full, this fails and the relay tries again.
@@ -115,14 +150,17 @@ impl KafkaBus {
     ) -> Result<Vec<Refused<'events>>, BusError> {
         let mut refused = Vec::new();
         for event in suspects {
-            let producer = self.one_by_one().await?;
-            match delivered(self.hand_over(producer, event)).await {
+            let producer = self.one_by_one.get()?;
+            match delivered(self.hand_over(&producer, event)).await {
                 Ok(()) => {}
                 Err(error) if is_refusal(&error) => refused.push(Refused {
                     event,
                     reason: error.to_string(),
                 }),
-                Err(error) => return Err(unacknowledged(&error)),
+                Err(error) => {
+                    self.one_by_one.renew();
+                    return Err(unacknowledged(&error));
+                }
             }
         }
         Ok(refused)
@@ -130,22 +168,21 @@ impl KafkaBus {
 
     /// Waits for what is on its way, at most for `limit`. Blocks: call it from a thread that may.
     pub fn flush(&self, limit: Duration) -> Result<(), BusError> {
-        self.producer
-            .flush(limit)
-            .map_err(|error| BusError::Unacknowledged(error.to_string()))
+        let producer = self.in_batches.get()?;
+        let flushed = producer.flush(limit);
+        flushed.map_err(|error| unacknowledged(&error))
     }
-}
 
-#[async_trait]
-impl EventBus for KafkaBus {
-    async fn publish<'events>(
+    /// Publishes in batches; returns those that the brokers may refuse for good.
+    async fn in_batches<'events>(
         &self,
         events: &'events [StoredEvent],
-    ) -> Result<Vec<Refused<'events>>, BusError> {
+    ) -> Result<Vec<&'events StoredEvent>, BusError> {
+        let producer = self.in_batches.get()?;
         let mut deliveries = Vec::with_capacity(events.len());
         // Handed over one by one, in order, before any acknowledgement is awaited.
         for event in events {
-            let handed_over = self.hand_over(&self.producer, event);
+            let handed_over = self.hand_over(&producer, event);
             if let Err(error) = &handed_over
                 && !is_refusal(error)
             {
@@ -165,11 +202,27 @@ impl EventBus for KafkaBus {
             }
         }
         match failed.into_iter().max_by_key(|(_, count)| *count) {
-            None => self.refused_alone(suspects).await,
+            None => Ok(suspects),
             Some((error, count)) => Err(BusError::Unacknowledged(format!(
                 "{count} of {}: {error}",
                 events.len()
             ))),
+        }
+    }
+}
+
+#[async_trait]
+impl EventBus for KafkaBus {
+    async fn publish<'events>(
+        &self,
+        events: &'events [StoredEvent],
+    ) -> Result<Vec<Refused<'events>>, BusError> {
+        match self.in_batches(events).await {
+            Ok(suspects) => self.refused_alone(suspects).await,
+            Err(error) => {
+                self.in_batches.renew();
+                Err(error)
+            }
         }
     }
 
@@ -179,9 +232,10 @@ impl EventBus for KafkaBus {
             .key(&key)
             .timestamp(refused.event.at.0 / 1_000)
             .headers(owned(&cloud_event::dead_letter_headers(refused)));
-        let producer = self.one_by_one().await?;
+        let producer = self.one_by_one.get()?;
         let handed_over = producer.send_result(record).map_err(|(error, _)| error);
         delivered(handed_over).await.map_err(|error| {
+            self.one_by_one.renew();
             BusError::Unacknowledged(format!("a dead letter to {}: {error}", self.dead_letters))
         })
     }
@@ -206,14 +260,16 @@ async fn topic_takes(settings: &KafkaSettings, limit: Duration) -> Option<usize>
     (bytes > 0).then_some(bytes)
 }
 
-fn producer(
-    settings: &KafkaSettings,
-    batches: &[(&str, &str)],
-) -> Result<FutureProducer, BusError> {
+/// One request at a time is on its way to a broker. With more, the first may be refused (the broker is not the leader yet) while the
+/// second is taken: a broker takes any sequence number as the first of a producer that it does not know. librdkafka then takes the
+/// first for written, too (`rd_kafka_dr_implicit_ack`), and it is on no topic.
+fn producing(settings: &KafkaSettings, batches: &[(&str, &str)]) -> ClientConfig {
     let mut config = client(settings);
+    let on_their_way = planted::either("requests-overtake", "1", "5");
     config
         .set("enable.idempotence", "true")
         .set("acks", "all")
+        .set("max.in.flight.requests.per.connection", on_their_way)
         .set(
             "delivery.timeout.ms",
             settings.delivery_timeout.as_millis().to_string(),
@@ -222,8 +278,7 @@ fn producer(
     for (name, value) in batches {
         config.set(*name, *value);
     }
-    let made = config.create();
-    made.map_err(|error| BusError::Misconfigured(error.to_string()))
+    config
 }
 
 fn owned(headers: &[(&'static str, String)]) -> OwnedHeaders {
@@ -236,8 +291,14 @@ fn owned(headers: &[(&'static str, String)]) -> OwnedHeaders {
     headers.iter().fold(OwnedHeaders::new(), insert)
 }
 
+/// Acknowledged is what the brokers say where it lies. What librdkafka only infers to have been written has no offset.
 async fn delivered(handed_over: Result<DeliveryFuture, KafkaError>) -> Result<(), KafkaError> {
     match handed_over?.await {
+        Ok(Ok(delivery)) if delivery.offset < 0 && !planted::is_on("inferred-is-acknowledged") => {
+            Err(KafkaError::MessageProduction(
+                RDKafkaErrorCode::Inconsistent,
+            ))
+        }
         Ok(Ok(_)) => Ok(()),
         Ok(Err((error, _))) => Err(error),
         Err(_) => Err(KafkaError::Canceled),
@@ -273,9 +334,110 @@ fn is_beside_a_refusal(error: &KafkaError) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+    use std::sync::Arc;
+    use std::time::Duration;
 
-    use super::is_refusal;
+    use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::DefaultProducerContext;
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+    use super::{KafkaBus, KafkaSettings, is_refusal};
+    use crate::ids::{PartitionId, WorkflowId};
+    use crate::outbox::EventBus as _;
+    use crate::outbox::kafka_log::KafkaLog;
+    use crate::outbox::log::PublishedLog as _;
+    use crate::runtime::Runtime;
+    use crate::store::StoredEvent;
+
+    const TOPIC: &str = "events";
+    /// The broker's answer takes so long that several batches are on their way before the first is answered.
+    const ROUND_TRIP: Duration = Duration::from_millis(50);
+    /// Room for a few events.
+    const BATCH_BYTES: usize = 2_000;
+    const EVENTS: u32 = 20;
+
+    type Brokers = MockCluster<'static, DefaultProducerContext>;
+
+    /// A broker with an empty topic of one part, and a bus that puts a few events into a batch.
+    fn bus() -> (Brokers, KafkaBus, KafkaLog) {
+        let brokers = Brokers::new(1).expect("a broker");
+        let settings = KafkaSettings {
+            brokers: brokers.bootstrap_servers(),
+            topic: TOPIC.to_owned(),
+            delivery_timeout: Duration::from_secs(10),
+        };
+        let made = brokers.create_topic(TOPIC, 1, 1);
+        made.expect("a topic");
+        let bus = KafkaBus::with_batches(&settings, BATCH_BYTES).expect("a bus");
+        let log = KafkaLog::new(&settings.brokers, TOPIC);
+        (brokers, bus, log)
+    }
+
+    fn events() -> Vec<StoredEvent> {
+        let workflow = WorkflowId::new(PartitionId(7), [1; 12]);
+        let event = |seq| StoredEvent {
+            workflow,
+            seq,
+            partition_seq: seq.into(),
+            kind: "step-done".to_owned(),
+            at: Runtime::system().now(),
+            payload: Arc::from("x".repeat(BATCH_BYTES / 4)),
+        };
+        (1..=EVENTS).map(event).collect()
+    }
+
+    /// The numbers of the events on the topic in their order, without repeats.
+    async fn came(log: &KafkaLog) -> Vec<u32> {
+        let mut reading = log.read().await.expect("a topic");
+        let mut came = Vec::new();
+        while let Some(page) = reading.pages.recv().await {
+            for one in page.expect("a page") {
+                let (_workflow, seq) = one.event.expect("an event");
+                if !came.contains(&seq) {
+                    came.push(seq);
+                }
+            }
+        }
+        came
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_acknowledged_is_on_the_topic_also_when_only_a_later_batch_was_taken() {
+        let (brokers, bus, log) = bus();
+        let slow = brokers.broker_round_trip_time(1, ROUND_TRIP);
+        slow.expect("slow");
+        let not_yet = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION];
+        brokers.request_errors(RDKafkaApiKey::Produce, &not_yet);
+        let events = events();
+        let refused = bus.publish(&events).await.expect("acknowledged");
+        assert!(refused.is_empty());
+        let all: Vec<u32> = (1..=EVENTS).collect();
+        assert_eq!(came(&log).await, all);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_only_inferred_to_be_written_is_published_again() {
+        let (brokers, bus, log) = bus();
+        let twice = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_DUPLICATE_SEQUENCE_NUMBER];
+        brokers.request_errors(RDKafkaApiKey::Produce, &twice);
+        let event = &events()[..1];
+        bus.publish(event).await.expect_err("it is nowhere");
+        assert!(came(&log).await.is_empty());
+        bus.publish(event).await.expect("acknowledged");
+        assert_eq!(came(&log).await, [1]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_producer_that_was_given_up_is_replaced() {
+        let (brokers, bus, log) = bus();
+        let lost = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER];
+        brokers.request_errors(RDKafkaApiKey::Produce, &lost);
+        let event = &events()[..1];
+        bus.publish(event).await.expect_err("given up");
+        bus.publish(event).await.expect("acknowledged");
+        assert_eq!(came(&log).await, [1]);
+    }
 
     #[test]
     fn only_what_is_about_the_message_is_a_refusal() {

@@ -2,14 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
+use engine::outbox::EventBus as _;
+use engine::outbox::kafka::{KafkaBus, KafkaSettings};
+use engine::store::StoredEvent;
+use engine::{Runtime, WorkflowId};
 use loadtest::driver::Progress;
 use serde_json::Value;
 
 use crate::support::servers::Servers;
 use crate::support::shop::{Shop, visit};
 use crate::support::topic::{Arrived, Listener, taken};
-use crate::support::{seed, unique};
+use crate::support::{PATIENCE, seed, unique};
 
 #[tokio::test]
 async fn every_journal_event_reaches_the_topic_in_order_and_nothing_else_does() {
@@ -77,4 +82,37 @@ fn kind_of(event: &Arrived) -> String {
 fn ends_or(record: &Value, kind: &Value) -> String {
     let kind = record["ends"].as_str().or(kind.as_str());
     kind.expect("a type").to_owned()
+}
+
+#[tokio::test]
+async fn an_event_of_a_node_whose_clock_was_ahead_holds_nobody_up() {
+    let Some(servers) = Servers::from_environment() else {
+        return;
+    };
+    let settings = KafkaSettings {
+        brokers: servers.kafka_brokers.clone(),
+        topic: servers.topic.clone(),
+        delivery_timeout: PATIENCE,
+    };
+    let bus = KafkaBus::new(&settings).expect("a bus");
+    let now = Runtime::system().now();
+    let event = |seq, at| StoredEvent {
+        workflow: WorkflowId::from_bytes([7; 16]),
+        seq,
+        partition_seq: seq.into(),
+        kind: "step-done".to_owned(),
+        at,
+        payload: Arc::from("{}"),
+    };
+    let ahead = now.after(Duration::from_hours(48));
+    let events = [event(1, now), event(2, ahead), event(3, now)];
+    let refused = bus.publish(&events).await.expect("acknowledged");
+    assert!(refused.is_empty(), "{refused:?}");
+    let heard = Listener::to_what_is_there(&servers).await.heard().await;
+    let came: Vec<(u64, &str)> = heard
+        .iter()
+        .map(|event| (event.seq, event.headers["ce_time"].as_str()))
+        .collect();
+    assert_eq!(came.len(), 3, "{came:?}");
+    assert!(came[1].1 > came[0].1, "it says when it happened: {came:?}");
 }

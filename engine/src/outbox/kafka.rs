@@ -18,6 +18,7 @@ use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer a
 
 use super::{BusError, EventBus, Refused, cloud_event};
 use crate::planted;
+use crate::runtime::Runtime;
 use crate::store::StoredEvent;
 
 /// Bytes of a batch, but for one event that alone has more: more does not make it faster. A broker refuses a batch as a whole, so
@@ -138,7 +139,7 @@ impl KafkaBus {
         let record = FutureRecord::to(&self.settings.topic)
             .key(&key)
             .payload(&*event.payload)
-            .timestamp(event.at.0 / 1_000)
+            .timestamp(happened_ms(event))
             .headers(owned(&cloud_event::headers(event)));
         producer.send_result(record).map_err(|(error, _)| error)
     }
@@ -230,7 +231,7 @@ impl EventBus for KafkaBus {
         let key = refused.event.workflow.to_string();
         let record = FutureRecord::<str, [u8]>::to(&self.dead_letters)
             .key(&key)
-            .timestamp(refused.event.at.0 / 1_000)
+            .timestamp(happened_ms(refused.event))
             .headers(owned(&cloud_event::dead_letter_headers(refused)));
         let producer = self.one_by_one.get()?;
         let handed_over = producer.send_result(record).map_err(|(error, _)| error);
@@ -279,6 +280,15 @@ fn producing(settings: &KafkaSettings, batches: &[(&str, &str)]) -> ClientConfig
         config.set(*name, *value);
     }
     config
+}
+
+/// When an event happened, in milliseconds since 1970, and never later than now. A broker takes nothing that is more than an hour
+/// ahead of its clock (`log.message.timestamp.after.max.ms`): what a node wrote whose clock was wrong for a while would hold up its
+/// partition until that hour has come. Its `ce_time` says what the journal says.
+fn happened_ms(event: &StoredEvent) -> i64 {
+    let no_later_than_now = event.at.min(Runtime::system().now());
+    let at = planted::either("clock-ahead-holds-up-events", no_later_than_now, event.at);
+    at.0 / 1_000
 }
 
 fn owned(headers: &[(&'static str, String)]) -> OwnedHeaders {

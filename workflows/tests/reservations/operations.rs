@@ -197,14 +197,7 @@ async fn what_was_repeated_under_another_epoch_is_not_released_by_who_saw_it_bef
         ..pair.release_request(name)
     };
     // What is not there gets no tombstone: whoever saw it saw something else.
-    assert_eq!(
-        pair.release_as(&seen("w1/stock")).await,
-        Ok(ReleaseReply::MovedOn)
-    );
-    assert_eq!(
-        pair.release_claim_as(&seen("w1/coupon")).await,
-        Ok(ReleaseReply::MovedOn)
-    );
+    both_are_told(&pair, &seen, ReleaseReply::MovedOn).await;
     for epoch in [1, 2] {
         assert_eq!(
             pair.reserve(&ReserveRequest {
@@ -229,14 +222,7 @@ async fn what_was_repeated_under_another_epoch_is_not_released_by_who_saw_it_bef
             forget,
             ..seen(name)
         };
-        assert_eq!(
-            pair.release_as(&seen("w1/stock")).await,
-            Ok(ReleaseReply::MovedOn)
-        );
-        assert_eq!(
-            pair.release_claim_as(&seen("w1/coupon")).await,
-            Ok(ReleaseReply::MovedOn)
-        );
+        both_are_told(&pair, &seen, ReleaseReply::MovedOn).await;
     }
     assert_eq!(pair.embedded_dump().await, before, "nothing is written");
     let seen = |name: &str| ReleaseRequest {
@@ -244,15 +230,15 @@ async fn what_was_repeated_under_another_epoch_is_not_released_by_who_saw_it_bef
         ..pair.release_request(name)
     };
     for _ in 0..2 {
-        assert_eq!(
-            pair.release_as(&seen("w1/stock")).await,
-            Ok(ReleaseReply::Released)
-        );
-        assert_eq!(
-            pair.release_claim_as(&seen("w1/coupon")).await,
-            Ok(ReleaseReply::Released)
-        );
+        both_are_told(&pair, &seen, ReleaseReply::Released).await;
     }
     assert_eq!(stock(&pair, "tee").await, [10, 0, 0]);
     pair.finish().await;
+}
+
+/// Who releases a hold and a claim that were seen like this is told the same of both.
+async fn both_are_told(pair: &Pair, seen: &impl Fn(&str) -> ReleaseRequest, reply: ReleaseReply) {
+    let hold = pair.release_as(&seen("w1/stock")).await;
+    let claim = pair.release_claim_as(&seen("w1/coupon")).await;
+    assert_eq!((hold, claim), (Ok(reply), Ok(reply)));
 }
